@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: MIT
+# The front door. Meson and Ninja do the work; scripts/ holds what is longer than a line.
+
+BUILD  ?= build
+PREFIX ?= /usr/local
+
+all: $(BUILD)/build.ninja
+	ninja -C $(BUILD)
+
+$(BUILD)/build.ninja:
+	@command -v meson >/dev/null || { echo "meson is missing: run scripts/install-deps.sh build"; exit 1; }
+	meson setup $(BUILD) --prefix=$(PREFIX)
+
+demo:
+	scripts/install-deps.sh demo
+	$(MAKE) all
+	scripts/demo.sh $(BUILD)
+
+check:
+	scripts/install-deps.sh check
+	scripts/check.py
+
+bench:
+	scripts/install-deps.sh bench
+	$(MAKE) all
+	bench/run.sh $(BUILD)
+
+install: $(BUILD)/build.ninja
+	meson configure $(BUILD) -Dprefix=$(abspath $(PREFIX))
+	ninja -C $(BUILD)
+	DESTDIR="$(DESTDIR)" meson install -C $(BUILD) --no-rebuild
+
+format:
+	find src include tests bench examples -name '*.[ch]' -exec clang-format -i {} +
+
+clean:
+	rm -rf $(BUILD) build-check
+
+.PHONY: all demo check bench install format clean

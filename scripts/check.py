@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Everything that `make check` runs, and the sum of it.
+
+Each step is tried whatever became of the one before. What counts one: a build, a meson test, a promise check, a case in a
+guest. The last line is "N passed, N failed, N skipped"; the exit status is 1 when anything failed.
+
+usage: scripts/check.py [STEP...]       steps: gcc clang sanitize threads promises guest (default: all)
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILDS = ROOT / "build-check"
+PROMISES = ["layers", "functions", "headers", "format", "forbidden", "man", "shell"]
+STEP_SECONDS_MAX = 1200
+
+
+class Sum:
+    def __init__(self):
+        self.passed, self.failed, self.skipped = 0, [], []
+
+    def add(self, name, result):
+        if result == "passed":
+            self.passed += 1
+        else:
+            (self.skipped if result == "skipped" else self.failed).append(name)
+
+    def print(self):
+        for title, names in (("skipped", self.skipped), ("failed", self.failed)):
+            for name in names:
+                print(f"{title}: {name}")
+        print(f"{self.passed} passed, {len(self.failed)} failed, {len(self.skipped)} skipped")
+
+
+def run(command, env=None):
+    """The exit status; a command that runs too long is ended and counts as failed."""
+    print("+", *command, flush=True)
+    try:
+        return subprocess.run(command, cwd=ROOT, env={**os.environ, **(env or {})}, timeout=STEP_SECONDS_MAX).returncode
+    except subprocess.TimeoutExpired:
+        print(f"ended after {STEP_SECONDS_MAX} s", flush=True)
+        return 124
+
+
+def build(total, name, compiler, *options):
+    folder = BUILDS / name
+    ok = True
+    if not (folder / "build.ninja").exists():
+        ok = run(["meson", "setup", str(folder), str(ROOT), "--werror", *options], {"CC": compiler}) == 0
+    ok = ok and run(["ninja", "-C", str(folder)]) == 0
+    total.add(f"build {name}", "passed" if ok else "failed")
+    return folder if ok else None
+
+
+def read_meson_log(path):
+    """(test, result) of the last run; meson writes one JSON object per line."""
+    for line in path.read_text().splitlines():
+        entry = json.loads(line)
+        result = {"OK": "passed", "EXPECTEDFAIL": "passed", "SKIP": "skipped"}.get(entry["result"], "failed")
+        yield entry["name"], result
+
+
+def run_tests(total, folder, *options, env=None):
+    if folder is None:
+        return
+    log = folder / "meson-logs" / "testlog.json"
+    log.unlink(missing_ok=True)
+    status = run(["meson", "test", "-C", str(folder), "--no-rebuild", "--print-errorlogs", *options], env)
+    results = list(read_meson_log(log)) if log.exists() else []
+    for name, result in results:
+        total.add(f"{folder.name}: {name}", result)
+    if status != 0 and not any(result == "failed" for _, result in results):
+        total.add(f"{folder.name}: meson test ended with {status}", "failed")
+
+
+def step_gcc(total):
+    run_tests(total, build(total, "gcc", "gcc"), "--no-suite", "guest")
+
+
+def step_clang(total):
+    build(total, "clang", "clang")
+
+
+def step_sanitize(total):
+    env = {
+        "ASAN_OPTIONS": "detect_stack_use_after_return=1:strict_string_checks=1:abort_on_error=1",
+        "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+    }
+    folder = build(total, "sanitize", "gcc", "-Db_sanitize=address,undefined", "-Doptimization=1")
+    run_tests(total, folder, "--suite", "unit", "--suite", "integration", "--suite", "threads", "-t", "4", env=env)
+
+
+def step_threads(total):
+    folder = build(total, "threads", "clang", "-Db_sanitize=thread", "-Db_lundef=false", "-Doptimization=1")
+    run_tests(total, folder, "--suite", "threads", "-t", "4", env={"TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1"})
+
+
+def step_promises(total):
+    for name in PROMISES:
+        command = [f"scripts/check-{name}"] + ([str(BUILDS / "gcc")] if name == "man" else [])
+        total.add(f"check-{name}", "passed" if run(command) == 0 else "failed")
+
+
+def step_guest(total):
+    """The runner prints one line per case, in the form of TAP."""
+    command = ["tests/guest/run.py", "--daemon", str(BUILDS / "gcc" / "src" / "daemon" / "ringlaned")]
+    print("+", *command, flush=True)
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    count = 0
+    for line in process.stdout:
+        print(line, end="", flush=True)
+        if line.startswith(("ok ", "not ok ")):
+            count += 1
+            result = "failed" if line.startswith("not") else "skipped" if "# SKIP" in line else "passed"
+            total.add("guest: " + line.split(" - ", 1)[-1].strip(), result)
+    if process.wait() not in (0, 1) or count == 0:
+        total.add(f"guest: the runner ended with {process.returncode} after {count} cases", "failed")
+
+
+def main():
+    steps = {name[5:]: function for name, function in globals().items() if name.startswith("step_")}
+    wanted = sys.argv[1:] or list(steps)
+    unknown = [name for name in wanted if name not in steps]
+    if unknown:
+        raise SystemExit(f"unknown step {unknown[0]}; there are: {' '.join(steps)}")
+    total = Sum()
+    for name in wanted:
+        start = time.monotonic()
+        print(f"\n=== {name}", flush=True)
+        steps[name](total)
+        print(f"=== {name}: {time.monotonic() - start:.0f} s", flush=True)
+    print()
+    total.print()
+    sys.exit(1 if total.failed else 0)
+
+
+main()
