@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The whole memory-ordering vocabulary of Ringlane.
+ *
+ * Every use names its partner: "pairs with <file>:<function>". Plain objects are accessed through
+ * these functions when another thread (or the peer behind shared memory) may touch them.
+ */
+#ifndef RINGLANE_BASE_ATOMIC_H
+#define RINGLANE_BASE_ATOMIC_H
+
+/* No order, no tearing. */
+#define load_relaxed(pointer) __atomic_load_n((pointer), __ATOMIC_RELAXED)
+#define store_relaxed(pointer, value) __atomic_store_n((pointer), (value), __ATOMIC_RELAXED)
+
+/* What the releasing side wrote before its store is seen after this load. */
+#define load_acquire(pointer) __atomic_load_n((pointer), __ATOMIC_ACQUIRE)
+#define store_release(pointer, value) __atomic_store_n((pointer), (value), __ATOMIC_RELEASE)
+
+/* Store, then load of something else: the only order that x86 does not give by itself. */
+#define fence_full() __atomic_thread_fence(__ATOMIC_SEQ_CST)
+
+#define add_relaxed(pointer, value) __atomic_fetch_add((pointer), (value), __ATOMIC_RELAXED)
+#define sub_release(pointer, value) __atomic_fetch_sub((pointer), (value), __ATOMIC_RELEASE)
+#define sub_acq_rel(pointer, value) __atomic_fetch_sub((pointer), (value), __ATOMIC_ACQ_REL)
+#define exchange_acquire(pointer, value) __atomic_exchange_n((pointer), (value), __ATOMIC_ACQUIRE)
+#define exchange_acq_rel(pointer, value) __atomic_exchange_n((pointer), (value), __ATOMIC_ACQ_REL)
+#define cas_release(pointer, expected, desired)                                                  \
+	__atomic_compare_exchange_n((pointer), (expected), (desired), 1, __ATOMIC_RELEASE,        \
+				    __ATOMIC_RELAXED)
+
+#endif

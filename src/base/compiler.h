@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* Words of the compiler that several folders need. */
+#ifndef RINGLANE_BASE_COMPILER_H
+#define RINGLANE_BASE_COMPILER_H
+
+#include <assert.h>
+#include <stddef.h>
+
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+#define CACHE_LINE 64
+#define cache_aligned __attribute__((aligned(CACHE_LINE)))
+#define must_check __attribute__((warn_unused_result))
+#define printf_like(index, first) __attribute__((format(printf, index, first)))
+
+#define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
+#define container_of(pointer, type, member) ((type *)((char *)(pointer) - offsetof(type, member)))
+
+#define MIN(a, b) ((a) < (b) ? (a) : (b))
+#define MAX(a, b) ((a) > (b) ? (a) : (b))
+
+static inline void cpu_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield" ::: "memory");
+#endif
+}
+
+#endif

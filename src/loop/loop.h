@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One event loop per thread over one io_uring: readiness, timers, disk I/O, messages from other loops, adaptive polling.
+ *
+ * A turn, in this order:
+ *   1. messages    what other threads posted
+ *   2. poll        while any poller's window is open and nothing happened: run the pollers, look at the completion ring
+ *                  and at the message list (shared-memory reads only, no system call)
+ *   3. wait        pollers are told to ask for notifications again; when one of them then finds work, the wait is
+ *                  skipped; else io_uring_enter until a completion, a message or the next timer. Queued SQEs travel in
+ *                  the same call
+ *   4. completions each CQE's operation is called
+ *   5. turn end    deferred calls (batches: publish, signal), then queued SQEs are submitted when nobody else will
+ *   6. timers
+ *
+ * Everything here except loop_post() belongs to the loop's own thread and asserts it.
+ */
+#ifndef RINGLANE_LOOP_LOOP_H
+#define RINGLANE_LOOP_LOOP_H
+
+#include "base/error.h"
+#include "loop/poll_window.h"
+
+#include <liburing.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct loop;
+
+int loop_new(struct loop **ret_loop, struct error *error);
+/* From any thread when the loop does not run (any more). Pending messages must have been delivered. */
+void loop_free(struct loop *loop);
+/* Makes the loop the calling thread's own and runs turns until loop_stop. */
+void loop_run(struct loop *loop);
+/* Own thread only; from elsewhere post a message that calls it. */
+void loop_stop(struct loop *loop);
+bool loop_is_mine(const struct loop *loop);
+/* Takes ownership without running: for tests and for set-up before loop_run. One turn; never waits longer than ns. */
+void loop_adopt(struct loop *loop);
+void loop_turn(struct loop *loop, uint64_t wait_ns_max);
+/* The loop that the calling thread runs, or NULL. */
+struct loop *loop_current(void);
+/* Time of this turn's start, refreshed after each wait: monotonic, ns. */
+uint64_t loop_now(struct loop *loop);
+
+/* ---- messages ------------------------------------------------------------------------------------------------ */
+
+/* Embedded in the sender's object, at most once in flight; fn runs on the target loop, in posting order per sender. */
+struct loop_message {
+	struct loop_message *next;
+	void (*fn)(struct loop_message *message);
+};
+
+/* Any thread. Lock free. Wakes the target only when it sleeps. */
+void loop_post(struct loop *loop, struct loop_message *message);
+
+/* ---- operations of the ring ---------------------------------------------------------------------------------- */
+
+/* What an SQE points to: lives in the object that owns the request, until done() is called without IORING_CQE_F_MORE. */
+struct loop_op {
+	void (*done)(struct loop_op *op, int result, uint32_t cqe_flags);
+};
+
+/* An SQE with user_data set to op; never NULL (submits when the queue is full). The caller fills the rest with
+ * io_uring_prep_* first, then calls loop_sqe_bind. It is submitted with the turn. */
+struct io_uring_sqe *loop_sqe(struct loop *loop);
+void loop_sqe_bind(struct loop *loop, struct io_uring_sqe *sqe, struct loop_op *op);
+/* Asks the kernel to cancel; op->done still comes (with -ECANCELED or its result). */
+void loop_op_cancel(struct loop *loop, struct loop_op *op);
+
+/* ---- readiness ------------------------------------------------------------------------------------------------ */
+
+/*
+ * Multishot poll: ready() on each edge. An event fd need not be read: each signal is a new edge (and its counter is
+ * cleared by the owner when it stops, so that nobody is woken by old signals).
+ * loop_fd_remove is asynchronous: removed() is called when the kernel has let go, then the fd may be closed.
+ */
+struct loop_fd {
+	struct loop_op op;
+	struct loop *loop;
+	int fd;
+	unsigned events;                         /* POLLIN, … */
+	void (*ready)(struct loop_fd *source, unsigned revents);
+	void (*removed)(struct loop_fd *source); /* set by loop_fd_remove */
+	bool armed, removing;
+};
+
+void loop_fd_add(struct loop *loop, struct loop_fd *source);    /* fd, events and ready are set */
+void loop_fd_remove(struct loop_fd *source, void (*removed)(struct loop_fd *source)); /* removed may be called before this returns */
+
+/* ---- timers --------------------------------------------------------------------------------------------------- */
+
+struct loop_timer {
+	uint64_t deadline_ns; /* 0 = not set */
+	unsigned heap_index;
+	void (*fire)(struct loop_timer *timer);
+};
+
+void loop_timer_set(struct loop *loop, struct loop_timer *timer, uint64_t deadline_ns); /* moves it when it is set */
+void loop_timer_clear(struct loop *loop, struct loop_timer *timer);
+
+/* ---- turn end ------------------------------------------------------------------------------------------------- */
+
+struct loop_defer {
+	struct loop_defer *next;
+	bool queued;
+	void (*fn)(struct loop_defer *defer);
+};
+
+/* fn runs once at the end of this turn. Idempotent while queued. */
+void loop_defer(struct loop *loop, struct loop_defer *defer);
+void loop_defer_cancel(struct loop *loop, struct loop_defer *defer);
+
+/* ---- adaptive polling ----------------------------------------------------------------------------------------- */
+
+/*
+ * A source that can be looked at without a system call. The loop keeps a window per source; the loop polls as long as the
+ * longest open window of its sources. A source that brought nothing for POLL_IDLE_NS leaves the polled set until
+ * loop_poller_hit() (its kick arrived) and never keeps others from being polled.
+ */
+#define POLL_IDLE_NS (1000000000ull)
+
+struct loop_poller {
+	/* Does the work that is there, at most a batch; true when there was any. Called with notifications suppressed. */
+	bool (*poll)(struct loop_poller *poller);
+	/* The loop is about to sleep / to poll: ask the peer for notifications; true when work came meanwhile. */
+	bool (*notify_enable)(struct loop_poller *poller);
+	void (*notify_suppress)(struct loop_poller *poller);
+	/* the loop's */
+	struct poll_window window;
+	uint64_t last_hit_ns;
+	unsigned index;
+	bool added, active;
+};
+
+void loop_poller_add(struct loop *loop, struct loop_poller *poller);
+void loop_poller_remove(struct loop *loop, struct loop_poller *poller);
+/* The notification of this source arrived while we slept: adapt its window and make it active. */
+void loop_poller_hit(struct loop *loop, struct loop_poller *poller);
+
+/* Own thread; takes effect with the next turn. max_ns 0 switches polling off. */
+void loop_set_poll_params(struct loop *loop, const struct poll_params *params);
+
+/* Counters a person may see; read from any thread (relaxed). */
+struct loop_stats { uint64_t turns, waits, poll_hits, poll_misses, submits, messages; };
+void loop_get_stats(const struct loop *loop, struct loop_stats *ret_stats);
+
+#endif

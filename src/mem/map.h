@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a guest address means: a table of regions, each mapped here.
+ *
+ * A map is immutable once published and reference counted. A change makes a new map that shares the mappings of the old
+ * one (each mapping has a count of its own), so lanes move over one by one and the memory of a removed region goes away
+ * with the last map that knows it. Maps are made on one thread (the one that owns the connection) and read on any.
+ *
+ * A cursor belongs to one reader and remembers the region of the last hit: while one region is used over and over, a
+ * translation is two compares.
+ */
+#ifndef RINGLANE_MEM_MAP_H
+#define RINGLANE_MEM_MAP_H
+
+#include "base/compiler.h"
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#define MEM_MAP_REGIONS_MAX 512
+
+struct mem_mapping; /* one mmap, reference counted */
+
+struct mem_region {
+	uint64_t guest_addr; /* what descriptors carry */
+	uint64_t size;       /* bytes, not 0, no wrap in either space */
+	uint64_t user_addr;  /* what SET_VRING_ADDR carries: the front end's own address */
+	uint8_t *host;       /* where guest_addr is mapped here */
+	struct mem_mapping *mapping;
+};
+
+struct mem_map {
+	unsigned refs; /* atomic */
+	unsigned count;
+	struct mem_region regions[]; /* sorted by guest_addr, disjoint */
+};
+
+/* What a front end says about one region; the fd is borrowed. */
+struct mem_region_desc {
+	uint64_t guest_addr, size, user_addr, mmap_offset;
+	int fd;
+};
+
+/* An empty map. Never fails except for memory (NULL). */
+struct mem_map *mem_map_new(void);
+/* A map of exactly these regions; all of them are checked and mapped, or none. -EINVAL overlap/size/wrap, -E2BIG. */
+int mem_map_build(const struct mem_region_desc *descs, unsigned count, struct mem_map **ret_map, struct error *error);
+/* base plus one / base minus the region with the same guest_addr, user_addr and size (-ENOENT). base stays as it is. */
+int mem_map_add(const struct mem_map *base, const struct mem_region_desc *desc, struct mem_map **ret_map, struct error *error);
+int mem_map_remove(const struct mem_map *base, const struct mem_region_desc *desc, struct mem_map **ret_map, struct error *error);
+/* A map over memory of this process: for tests and for in-process rings. host is borrowed. */
+int mem_map_build_local(void *host, uint64_t guest_addr, uint64_t size, struct mem_map **ret_map);
+
+struct mem_map *mem_map_ref(struct mem_map *map);
+void mem_map_unref(struct mem_map *map); /* NULL is fine */
+
+/* The host pointer of [user_addr, +size), which must lie in one region; NULL otherwise. For ring addresses. */
+void *mem_map_user(const struct mem_map *map, uint64_t user_addr, uint64_t size);
+/* The same by guest address. */
+void *mem_map_guest(const struct mem_map *map, uint64_t guest_addr, uint64_t size);
+
+struct mem_cursor {
+	const struct mem_map *map;
+	uint64_t first, size; /* of the region of the last hit; size 0 = none yet */
+	uint8_t *host;
+};
+
+static inline void mem_cursor_init(struct mem_cursor *cursor, const struct mem_map *map)
+{
+	*cursor = (struct mem_cursor){ .map = map };
+}
+
+/* Finds the region of addr and remembers it; false when no region holds it. */
+bool mem_cursor_seek(struct mem_cursor *cursor, uint64_t addr);
+
+/* Translates the longest run from addr, at most size bytes. Returns NULL (nothing there) or the pointer and *ret_run >= 1. */
+static inline void *mem_cursor_run(struct mem_cursor *cursor, uint64_t addr, uint64_t size, uint64_t *ret_run)
+{
+	uint64_t offset = addr - cursor->first;
+
+	if (unlikely(offset >= cursor->size)) {
+		if (!mem_cursor_seek(cursor, addr))
+			return NULL;
+		offset = addr - cursor->first;
+	}
+	*ret_run = MIN(size, cursor->size - offset);
+	return cursor->host + offset;
+}
+
+#endif
