@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: MIT
+"""The daemons that can serve the guest's disks, behind one face: ringlaned and qemu-storage-daemon.
+
+Both take the same options; where qemu-storage-daemon (of QEMU 7.2) lacks one, its class leaves it out.
+"""
+
+import dataclasses
+import os
+from pathlib import Path
+
+from process import Process, wait_until
+
+
+@dataclasses.dataclass
+class Disk:
+    """One export. filename=None is a null disk of `size` bytes."""
+
+    folder: Path
+    name: str = "disk0"
+    size: int = 64 << 20
+    queues: int | None = 4  # None: what either side takes by itself
+    writable: bool = True
+    serial: str = "ringlane-0"
+    block_size: int = 512
+    latency_ns: int = 0
+    threads: tuple = ()  # ids of the IOThreads that serve the queues, round robin
+    null: bool = False
+    boot: bool = False
+
+    @property
+    def path(self):
+        return self.folder / f"{self.name}.img"
+
+    @property
+    def socket(self):
+        return self.folder / f"{self.name}.sock"
+
+    def create(self):
+        with self.path.open("wb") as file:
+            file.truncate(self.size)
+
+    def qemu_options(self):
+        device = f"vhost-user-blk-pci,id={self.name},chardev=char-{self.name}"
+        device += f",num-queues={self.queues}" if self.queues else ""
+        device += ",bootindex=1" if self.boot else ""
+        return ["-chardev", f"socket,id=char-{self.name},path={self.socket}", "-device", device]
+
+
+class Backend:
+    """A daemon with its disks. threads: options of each IOThread by its id."""
+
+    name = ""
+    known_failures = {}  # case name: why this daemon cannot pass it
+
+    def __init__(self, program, folder, disks, threads=None):
+        self.program, self.folder, self.disks = program, folder, disks
+        self.threads = threads or {}
+        self.pidfile = folder / "daemon.pid"
+        self.process = None
+
+    def blockdev_options(self, disk):
+        if disk.null:
+            return f"driver=null-co,node-name={disk.name},size={disk.size},latency-ns={disk.latency_ns},read-zeroes=on"
+        mode = "off" if disk.writable else "on"
+        return f"driver=file,node-name={disk.name},filename={disk.path},discard=unmap,read-only={mode}"
+
+    def export_options(self, disk):
+        options = f"type=vhost-user-blk,id=export-{disk.name},node-name={disk.name}"
+        options += f",addr.type=unix,addr.path={disk.socket},writable={'on' if disk.writable else 'off'}"
+        options += f",num-queues={disk.queues}" if disk.queues else ""
+        return options + f",logical-block-size={disk.block_size}"
+
+    def make_command(self):
+        command = [self.program, "--pidfile", self.pidfile]
+        for name, options in self.threads.items():
+            command += ["--object", f"iothread,id={name}{options}"]
+        for disk in self.disks:
+            command += ["--blockdev", self.blockdev_options(disk), "--export", self.export_options(disk)]
+        return command
+
+    def start(self, seconds=20):
+        self.pidfile.unlink(missing_ok=True)
+        self.process = Process(self.make_command(), self.folder / "daemon.log")
+
+        def is_ready():
+            if not self.process.is_running():
+                raise AssertionError(f"the daemon ended: {self.process.read_log()[-1000:]}")
+            return self.pidfile.exists() and all(disk.socket.exists() for disk in self.disks)
+
+        wait_until(is_ready, seconds, f"{self.program} is ready")
+
+    def stop(self):
+        """SIGTERM; the exit status."""
+        status = self.process.stop()
+        self.process = None
+        return status
+
+    def kill(self):
+        if self.process:
+            self.process.kill()
+        self.process = None
+
+    def is_running(self):
+        return self.process is not None and self.process.is_running()
+
+    def resize(self, disk, size):
+        """Make a disk larger while it is in use."""
+        os.truncate(disk.path, size)
+
+    def list_threads(self):
+        """Name, and CPU time in clock ticks, of each of the daemon's threads."""
+        threads = []
+        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
+            fields = (task / "stat").read_text().rpartition(")")[2].split()
+            threads.append(((task / "comm").read_text().strip(), int(fields[11]) + int(fields[12])))
+        return threads
+
+
+class RinglaneBackend(Backend):
+    name = "ringlaned"
+
+    def export_options(self, disk):
+        options = super().export_options(disk) + f",serial={disk.serial}"
+        for index, thread in enumerate(disk.threads):
+            options += f",iothread-vq-mapping.{index}.iothread={thread}"
+        return options
+
+
+class ShortFormBackend(Backend):
+    """ringlaned by the convention of vhost-user back-end programs: one disk, no other options."""
+
+    name = "ringlaned"
+
+    def make_command(self):
+        disk = self.disks[0]
+        options = [] if disk.writable else ["--read-only"]
+        return [self.program, f"--socket-path={disk.socket}", f"--blk-file={disk.path}", "--pidfile", self.pidfile, *options]
+
+
+class QsdBackend(Backend):
+    """For comparison; what qemu-storage-daemon 7.2 cannot pass is listed."""
+
+    name = "qsd"
+    known_failures = {
+        "disk.serial_is_the_exports": "gives every disk the serial vhost_user_blk",
+        "disk.flush_reaches_the_daemon": "QEMU 7.2's export starts as write-through, the guest sends no flush",
+        "disk.resize_is_seen_by_the_guest": "needs block_resize on its own monitor",
+        "life.sigterm_under_load_loses_nothing_synced": "does not end on SIGTERM while a guest keeps it busy",
+        "defaults.short_form_serves_a_queue_per_cpu": "has no short form",
+    }
+
+    def export_options(self, disk):
+        options = super().export_options(disk)
+        return options + (f",iothread={disk.threads[0]}" if disk.threads else "")

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: MIT
+"""A virtual machine: QEMU, its monitor, its console, and a shell inside.
+
+The monitor and the shell's port are socket pairs whose other ends QEMU inherits, so nothing has to appear in the file system
+before it can be used. The kernel's console goes to a file.
+"""
+
+import base64
+import collections
+import json
+import os
+import select
+import socket
+import time
+
+import image
+from process import Process, Timeout, wait_until
+
+Result = collections.namedtuple("Result", "status output")
+
+
+class Channel:
+    """One end of a socket pair, read with deadlines."""
+
+    def __init__(self):
+        self.socket, self.peer = socket.socketpair()
+        self.buffer = b""
+
+    def close(self):
+        self.socket.close()
+
+    def send(self, data):
+        self.socket.sendall(data)
+
+    def read_more(self, end):
+        ready, _, _ = select.select([self.socket], [], [], max(0, end - time.monotonic()))
+        if not ready:
+            raise Timeout("no answer from the guest")
+        data = self.socket.recv(65536)
+        if not data:
+            raise ConnectionError("QEMU has gone")
+        self.buffer += data
+
+    def read_line(self, end):
+        while b"\n" not in self.buffer:
+            self.read_more(end)
+        line, _, self.buffer = self.buffer.partition(b"\n")
+        return line.decode(errors="replace").strip()
+
+    def read_bytes(self, count, end):
+        while len(self.buffer) < count:
+            self.read_more(end)
+        data, self.buffer = self.buffer[:count], self.buffer[count:]
+        return data
+
+
+class Guest:
+    """disks: the -chardev/-device pairs come from Disk.qemu_options(); cpus: virtual CPUs; kernel=False boots the disk."""
+
+    def __init__(self, folder, cpus=4, memory="384M", kernel=True):
+        self.folder, self.cpus, self.memory, self.kernel = folder, cpus, memory, kernel
+        self.console = folder / "console.log"
+        self.process = self.monitor = self.port = None
+        self.command_id = 0
+
+    def machine_options(self):
+        accelerator = os.environ.get("GUEST_ACCEL", "tcg")
+        cpu = ["-accel", "tcg,thread=multi", "-cpu", "max,la57=off"] if accelerator == "tcg" else []
+        return [
+            *(cpu or ["-accel", accelerator, "-cpu", "host"]),
+            *("-machine", "q35,memory-backend=memory,usb=off,hpet=off", "-smp", str(self.cpus), "-m", self.memory),
+            *("-object", f"memory-backend-memfd,id=memory,size={self.memory},share=on"),
+            *("-nodefaults", "-no-user-config", "-display", "none"),
+            *("-chardev", f"file,id=console,path={self.console},append=on", "-serial", "chardev:console"),
+        ]
+
+    def channel_options(self):
+        return [
+            *("-chardev", f"socket,id=monitor,fd={self.monitor.peer.fileno()}"),
+            *("-mon", "chardev=monitor,mode=control"),
+            *("-chardev", f"socket,id=port,fd={self.port.peer.fileno()}", "-device", "virtio-serial-pci,vectors=0"),
+            *("-device", "virtserialport,chardev=port"),
+        ]
+
+    def kernel_options(self):
+        if not self.kernel:
+            return []
+        kernel, initramfs = image.prepare()
+        line = "console=ttyS0 quiet tsc=reliable no_timer_check mitigations=off random.trust_cpu=on"
+        return ["-kernel", kernel, "-initrd", initramfs, "-append", line]
+
+    def start(self, disk_options, seconds=90):
+        self.monitor, self.port = Channel(), Channel()
+        peers = [self.monitor.peer, self.port.peer]
+        command = ["qemu-system-x86_64", *self.machine_options(), *self.channel_options()]
+        command += [*self.kernel_options(), *disk_options]
+        self.process = Process(command, self.folder / "qemu.log", [peer.fileno() for peer in peers])
+        for peer in peers:
+            peer.close()
+        self.open_monitor(seconds)
+        if self.kernel:
+            self.wait_ready(seconds)
+
+    def open_monitor(self, seconds):
+        self.monitor.read_line(time.monotonic() + seconds)
+        self.qmp("qmp_capabilities")
+
+    def wait_ready(self, seconds=90):
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                if self.port.read_line(min(end, time.monotonic() + 1)) == "ready":
+                    return
+            except Timeout:
+                if time.monotonic() >= end or "Kernel panic" in self.read_console():
+                    raise Timeout(f"the guest did not boot: {self.read_console()[-1000:]}") from None
+
+    def qmp(self, command, seconds=20, **arguments):
+        """Run a monitor command; events that arrive meanwhile are dropped."""
+        self.monitor.send(json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n")
+        end = time.monotonic() + seconds
+        while True:
+            answer = json.loads(self.monitor.read_line(end))
+            if "error" in answer:
+                raise RuntimeError(f"{command}: {answer['error']['desc']}")
+            if "return" in answer:
+                return answer["return"]
+
+    def run(self, script, seconds=60):
+        """Run a shell script inside; return its status and what it printed. 143 means that its time was up."""
+        self.command_id += 1
+        text = base64.b64encode(script.encode()).decode()
+        self.port.send(f"{self.command_id} {seconds} {text}\n".encode())
+        end = time.monotonic() + seconds + 10
+        number, status, size = self.port.read_line(end).split()
+        if int(number) != self.command_id:
+            raise RuntimeError(f"answer to command {number} instead of {self.command_id}")
+        output = self.port.read_bytes(int(size), end).decode(errors="replace")
+        return Result(int(status), output.replace("\r\n", "\n"))
+
+    def check(self, script, seconds=60):
+        """Run a script that must succeed; return what it printed."""
+        result = self.run(script, seconds)
+        if result.status != 0:
+            raise AssertionError(f"in the guest: {script!r}: status {result.status}: {result.output[-2000:]}")
+        return result.output
+
+    def reset(self, seconds=90):
+        """What the reset button does."""
+        self.port.buffer = b""
+        self.qmp("system_reset")
+        self.wait_ready(seconds)
+
+    def wait_console(self, text, seconds=60):
+        """Wait until the console has shown text, and return all it has shown."""
+
+        def find():
+            shown = self.read_console()
+            return shown if text in shown else None
+
+        return wait_until(find, seconds, f"console shows {text!r}")
+
+    def read_console(self):
+        return self.console.read_text(errors="replace") if self.console.exists() else ""
+
+    def is_running(self):
+        return self.process is not None and self.process.is_running()
+
+    def kill(self):
+        """End QEMU at once, as a crash would."""
+        if self.process:
+            self.process.kill()
+        for channel in (self.monitor, self.port):
+            if channel:
+                channel.close()
+        self.process = self.monitor = self.port = None

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: MIT
+"""A daemon, a guest on its disks, and the cases that share this one boot.
+
+A scenario is a subclass whose methods case_* are run in the order in which they are written. What a case needs is started
+before it; after a case that failed everything is thrown away, so that the next begins afresh.
+"""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from backend import Disk, QsdBackend, RinglaneBackend
+from guest import Guest
+
+BACKENDS = {backend.name: backend for backend in (RinglaneBackend, QsdBackend)}
+
+
+class Scenario:
+    disk_options = [{}]
+    threads = {"t0": "", "t1": ""}
+    cpus = 4
+    kernel = True
+
+    def __init__(self, backend_name, program):
+        self.backend_class, self.program = BACKENDS[backend_name], program
+        self.folder = self.backend = self.guest = None
+        self.disks = []
+
+    @classmethod
+    def list_cases(cls):
+        return [name for name in vars(cls) if name.startswith("case_")]
+
+    def create_disks(self):
+        self.disks = [Disk(self.folder, threads=tuple(self.threads), **options) for options in self.disk_options]
+        for disk in self.disks:
+            disk.create()
+
+    def start(self):
+        self.folder = Path(tempfile.mkdtemp(prefix="ringlane-guest-"))
+        self.create_disks()
+        self.backend = self.backend_class(self.program, self.folder, self.disks, self.threads)
+        self.backend.start()
+        self.guest = Guest(self.folder, cpus=self.cpus, kernel=self.kernel)
+        self.start_guest()
+
+    def start_guest(self):
+        self.guest.start([option for disk in self.disks for option in disk.qemu_options()])
+
+    def is_up(self):
+        return self.folder is not None
+
+    def check_alive(self):
+        assert self.backend.is_running(), f"the daemon has ended: {self.backend.process.read_log()[-1000:]}"
+        assert self.guest.is_running(), f"QEMU has ended: {self.guest.process.read_log()[-1000:]}"
+
+    def describe(self):
+        """What to look at after a failure."""
+        if not self.is_up():
+            return ""
+        logs = [self.folder / name for name in ("daemon.log", "qemu.log", "console.log")]
+        parts = [f"--- {log.name}\n{log.read_text(errors='replace')[-3000:]}" for log in logs if log.exists()]
+        return "\n".join(parts)
+
+    def stop(self):
+        """The orderly end: the guest goes, the daemon is told to end and must do so without a complaint."""
+        self.guest.kill()
+        status = self.backend.stop()
+        log = self.folder / "daemon.log"
+        text = log.read_text(errors="replace")
+        self.discard()
+        assert status == 0, f"the daemon's exit status is {status}: {text[-2000:]}"
+
+    def discard(self):
+        for part in (self.guest, self.backend):
+            if part:
+                part.kill()
+        if self.folder:
+            shutil.rmtree(self.folder)
+        self.folder = self.backend = self.guest = None
