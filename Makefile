@@ -23,7 +23,7 @@ check:
 bench:
 	scripts/install-deps.sh bench
 	$(MAKE) all
-	bench/run.sh $(BUILD)
+	bench/figures.py --build $(BUILD)
 
 install: $(BUILD)/build.ninja
 	meson configure $(BUILD) -Dprefix=$(abspath $(PREFIX))

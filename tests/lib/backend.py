@@ -6,6 +6,7 @@ Both take the same options; where qemu-storage-daemon (of QEMU 7.2) lacks one, i
 
 import dataclasses
 import os
+import signal
 from pathlib import Path
 
 from process import Process, wait_until
@@ -22,7 +23,7 @@ class Disk:
     writable: bool = True
     serial: str = "ringlane-0"
     block_size: int = 512
-    latency_ns: int = 0
+    busy_ns: int = 0  # of a null disk: what each request costs the IOThread that serves it
     threads: tuple = ()  # ids of the IOThreads that serve the queues, round robin
     null: bool = False
     boot: bool = False
@@ -58,11 +59,12 @@ class Backend:
         self.pidfile = folder / "daemon.pid"
         self.process = None
 
-    def blockdev_options(self, disk):
+    def list_blockdevs(self, disk):
+        """The options of each node, from the bottom up; the last is the disk."""
         if disk.null:
-            return f"driver=null-co,node-name={disk.name},size={disk.size},latency-ns={disk.latency_ns},read-zeroes=on"
+            return [f"driver=null-co,node-name={disk.name},size={disk.size},read-zeroes=on"]
         mode = "off" if disk.writable else "on"
-        return f"driver=file,node-name={disk.name},filename={disk.path},discard=unmap,read-only={mode}"
+        return [f"driver=file,node-name={disk.name},filename={disk.path},discard=unmap,read-only={mode}"]
 
     def export_options(self, disk):
         options = f"type=vhost-user-blk,id=export-{disk.name},node-name={disk.name}"
@@ -75,7 +77,9 @@ class Backend:
         for name, options in self.threads.items():
             command += ["--object", f"iothread,id={name}{options}"]
         for disk in self.disks:
-            command += ["--blockdev", self.blockdev_options(disk), "--export", self.export_options(disk)]
+            for options in self.list_blockdevs(disk):
+                command += ["--blockdev", options]
+            command += ["--export", self.export_options(disk)]
         return command
 
     def start(self, seconds=20):
@@ -108,22 +112,48 @@ class Backend:
         os.truncate(disk.path, size)
 
     def list_threads(self):
-        """Name, and CPU time in clock ticks, of each of the daemon's threads."""
-        threads = []
+        """The daemon's threads by name: how long each has run, in ns, and on which CPUs it may."""
+        threads = {}
         for task in Path(f"/proc/{self.process.pid}/task").iterdir():
-            fields = (task / "stat").read_text().rpartition(")")[2].split()
-            threads.append(((task / "comm").read_text().strip(), int(fields[11]) + int(fields[12])))
+            status = dict(line.split(":", 1) for line in (task / "status").read_text().splitlines())
+            run_ns = int((task / "schedstat").read_text().split()[0])
+            threads[status["Name"].strip()] = (run_ns, status["Cpus_allowed_list"].strip())
         return threads
 
 
 class RinglaneBackend(Backend):
     name = "ringlaned"
 
+    def list_blockdevs(self, disk):
+        if not disk.busy_ns:
+            return super().list_blockdevs(disk)
+        return [
+            f"driver=null-co,node-name={disk.name}-null,size={disk.size},read-zeroes=on",
+            f"driver=delay,node-name={disk.name},file={disk.name}-null,busy-ns={disk.busy_ns}",
+        ]
+
     def export_options(self, disk):
         options = super().export_options(disk) + f",serial={disk.serial}"
         for index, thread in enumerate(disk.threads):
             options += f",iothread-vq-mapping.{index}.iothread={thread}"
         return options
+
+    def resize(self, disk, size):
+        """SIGHUP makes the daemon look at its files again."""
+        super().resize(disk, size)
+        os.kill(self.process.pid, signal.SIGHUP)
+
+    def read_lane_map(self):
+        """SIGUSR1 makes the daemon print who serves which queue."""
+        start = len(self.process.read_log())
+        os.kill(self.process.pid, signal.SIGUSR1)
+
+        def is_complete():
+            text = self.process.read_log()[start:]
+            lines = text.count("\n")
+            return text if lines and text.endswith("\n") else None
+
+        return wait_until(is_complete, 10, "the daemon prints its lane map")
 
 
 class ShortFormBackend(Backend):
