@@ -24,8 +24,8 @@
 #define sub_acq_rel(pointer, value) __atomic_fetch_sub((pointer), (value), __ATOMIC_ACQ_REL)
 #define exchange_acquire(pointer, value) __atomic_exchange_n((pointer), (value), __ATOMIC_ACQUIRE)
 #define exchange_acq_rel(pointer, value) __atomic_exchange_n((pointer), (value), __ATOMIC_ACQ_REL)
-#define cas_release(pointer, expected, desired)                                                  \
-	__atomic_compare_exchange_n((pointer), (expected), (desired), 1, __ATOMIC_RELEASE,        \
+#define cas_release(pointer, expected, desired)                                            \
+	__atomic_compare_exchange_n((pointer), (expected), (desired), 1, __ATOMIC_RELEASE, \
 				    __ATOMIC_RELAXED)
 
 #endif

@@ -15,7 +15,7 @@
 #define printf_like(index, first) __attribute__((format(printf, index, first)))
 
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
-#define container_of(pointer, type, member) ((type *)((char *)(pointer) - offsetof(type, member)))
+#define container_of(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
 
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))

@@ -8,8 +8,12 @@
 #include <sched.h>
 #include <stddef.h>
 
+/*
+ * Ranges and single CPUs with commas between them; a final newline is fine. An empty list, a range that goes down and
+ * anything else: -EINVAL; a CPU that no set can hold: -ERANGE.
+ */
 int cpu_list_parse(const char *text, cpu_set_t *ret_set, struct error *error);
-/* Always terminates; returns text. */
+/* Always terminates (size > 0); what does not fit is left out by whole ranges. Returns text. */
 char *cpu_list_format(const cpu_set_t *set, char *text, size_t size);
 
 #endif

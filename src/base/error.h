@@ -10,8 +10,8 @@
 #include "base/compiler.h"
 
 struct error {
-	int code;        /* -errno, 0 while nothing has gone wrong */
-	char text[496];  /* one line, no final full stop, names the culprit */
+	int code;       /* -errno, 0 while nothing has gone wrong */
+	char text[496]; /* one line, no final full stop, names the culprit */
 };
 
 /* Fills *error (which may be NULL) and returns code. code must be negative. */

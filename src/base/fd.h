@@ -15,16 +15,20 @@ void fd_close(int *fd);
 int fd_set_nonblocking(int fd);
 /* A non-blocking, close-on-exec event fd, or -errno. */
 int event_fd_new(void);
-/* Adds 1; a counter that is full already says what we want to say, so that is no error. */
+/*
+ * Adds 1; a counter that is full already says what we want to say, so that is no error. A peer may have sent something
+ * else than an event fd: the process ignores SIGPIPE and has made the fd non-blocking.
+ */
 void event_fd_signal(int fd);
 /* Takes the counter to 0. Returns false when it was 0 (or is no event fd). */
 bool event_fd_clear(int fd);
 
 /*
  * Listen on a Unix socket. A live socket (somebody answers connect) is refused with -EADDRINUSE; a stale one is
- * replaced; anything that is not a socket is refused with -EEXIST. Returns the fd or -errno.
+ * replaced; anything that is not a socket is refused with -EEXIST. Returns the fd (non-blocking, close-on-exec) or -errno.
  */
 int unix_listen(const char *path, struct error *error);
+/* A blocking, close-on-exec socket, or -errno. */
 int unix_connect(const char *path, struct error *error);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A log-linear histogram of nanoseconds: 64 steps per power of two, so that a percentile is off by less than 1.6 %.
+ * A log-linear histogram of nanoseconds: 64 steps per power of two, so that a percentile is at most 1.6 % too high.
  * Fixed size, no allocation on add; one owner thread; histograms of several threads are merged afterwards.
  */
 #ifndef RINGLANE_BASE_HISTOGRAM_H
@@ -14,7 +14,7 @@
 struct histogram {
 	uint64_t count, min, max;
 	double sum, sum_squares;
-	uint32_t buckets[HISTOGRAM_GROUPS * HISTOGRAM_STEPS];
+	uint64_t buckets[HISTOGRAM_GROUPS * HISTOGRAM_STEPS];
 };
 
 void histogram_init(struct histogram *histogram);

@@ -8,8 +8,10 @@
 
 size_t iov_size(const struct iovec *iov, unsigned count);
 /* Copy up to size bytes, starting offset bytes into the list; return the bytes copied. */
-size_t iov_to_buffer(const struct iovec *iov, unsigned count, size_t offset, void *buffer, size_t size);
-size_t iov_from_buffer(const struct iovec *iov, unsigned count, size_t offset, const void *buffer, size_t size);
+size_t iov_to_buffer(const struct iovec *iov, unsigned count, size_t offset, void *buffer,
+		     size_t size);
+size_t iov_from_buffer(const struct iovec *iov, unsigned count, size_t offset, const void *buffer,
+		       size_t size);
 size_t iov_fill(const struct iovec *iov, unsigned count, size_t offset, int byte, size_t size);
 /* Drop bytes from the front / keep only the first size bytes; *iov and *count are moved in place. */
 void iov_advance(struct iovec **iov, unsigned *count, size_t bytes);

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MIT
+/* System calls: close, fcntl, eventfd2, read, write, socket, bind, listen, connect, lstat, unlink. Any thread. */
+#include "base/fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define LISTEN_BACKLOG 16
+
+void fd_close(int *fd)
+{
+	int saved = errno;
+
+	if (*fd < 0)
+		return;
+	close(*fd);
+	*fd = -1;
+	errno = saved;
+}
+
+int fd_set_nonblocking(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+		return -errno;
+	return 0;
+}
+
+int event_fd_new(void)
+{
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+	return fd < 0 ? -errno : fd;
+}
+
+void event_fd_signal(int fd)
+{
+	uint64_t one = 1;
+	ssize_t written;
+
+	do {
+		written = write(fd, &one, sizeof(one));
+	} while (written < 0 && errno == EINTR);
+}
+
+bool event_fd_clear(int fd)
+{
+	uint64_t count;
+	ssize_t got;
+
+	do {
+		got = read(fd, &count, sizeof(count));
+	} while (got < 0 && errno == EINTR);
+	return got == (ssize_t)sizeof(count);
+}
+
+static int address_make(const char *path, struct sockaddr_un *ret_address, struct error *error)
+{
+	size_t length = strlen(path);
+
+	if (length == 0)
+		return error_set(error, -EINVAL, "the path of a socket is empty");
+	if (length >= sizeof(ret_address->sun_path))
+		return error_set(
+			error, -ENAMETOOLONG,
+			"socket path '%s' is longer than %zu bytes, the limit of the system", path,
+			sizeof(ret_address->sun_path) - 1);
+	*ret_address = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	memcpy(ret_address->sun_path, path, length + 1);
+	return 0;
+}
+
+static int address_connect(const struct sockaddr_un *address, int flags)
+{
+	fd_auto fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
+	int connected;
+
+	if (fd < 0)
+		return -errno;
+	do {
+		connected = connect(fd, (const struct sockaddr *)address, sizeof(*address));
+	} while (connected < 0 && errno == EINTR);
+	if (connected < 0)
+		return -errno;
+	connected = fd;
+	fd = -1;
+	return connected;
+}
+
+/* Makes room at a path where bind() found something: only a socket that nobody serves any more may go. */
+static int stale_remove(const struct sockaddr_un *address, struct error *error)
+{
+	const char *path = address->sun_path;
+	struct stat info;
+	fd_auto probe = -1;
+
+	if (lstat(path, &info) < 0)
+		return errno == ENOENT ? 0 :
+					 error_set(error, -errno, "cannot look at '%s': %s", path,
+						   strerrordesc_np(errno));
+	if (!S_ISSOCK(info.st_mode))
+		return error_set(error, -EEXIST, "'%s' exists and is not a socket", path);
+	probe = address_connect(address, SOCK_NONBLOCK);
+	if (probe == -ENOENT)
+		return 0;
+	/* A full backlog or a socket of another type answers with other errors: it lives. */
+	if (probe != -ECONNREFUSED)
+		return error_set(error, -EADDRINUSE, "socket '%s' is in use by another process",
+				 path);
+	if (unlink(path) < 0 && errno != ENOENT)
+		return error_set(error, -errno, "cannot remove the stale socket '%s': %s", path,
+				 strerrordesc_np(errno));
+	return 0;
+}
+
+static int address_bind(int fd, const struct sockaddr_un *address, struct error *error)
+{
+	int ret;
+
+	if (bind(fd, (const struct sockaddr *)address, sizeof(*address)) == 0)
+		return 0;
+	if (errno == EADDRINUSE) {
+		ret = stale_remove(address, error);
+		if (ret < 0)
+			return ret;
+		if (bind(fd, (const struct sockaddr *)address, sizeof(*address)) == 0)
+			return 0;
+	}
+	return error_set(error, -errno, "cannot bind socket '%s': %s", address->sun_path,
+			 strerrordesc_np(errno));
+}
+
+int unix_listen(const char *path, struct error *error)
+{
+	struct sockaddr_un address;
+	fd_auto fd = -1;
+	int ret = address_make(path, &address, error);
+
+	if (ret < 0)
+		return ret;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return error_set(error, -errno, "cannot make a socket: %s", strerrordesc_np(errno));
+	ret = address_bind(fd, &address, error);
+	if (ret < 0)
+		return ret;
+	if (listen(fd, LISTEN_BACKLOG) < 0)
+		return error_set(error, -errno, "cannot listen on '%s': %s", path,
+				 strerrordesc_np(errno));
+	ret = fd;
+	fd = -1;
+	return ret;
+}
+
+int unix_connect(const char *path, struct error *error)
+{
+	struct sockaddr_un address;
+	int ret = address_make(path, &address, error);
+
+	if (ret < 0)
+		return ret;
+	ret = address_connect(&address, 0);
+	if (ret < 0)
+		return error_set(error, ret, "cannot connect to '%s': %s", path,
+				 strerrordesc_np(-ret));
+	return ret;
+}
