@@ -20,14 +20,16 @@ struct iothread_config {
 struct iothread;
 
 /* The thread runs its loop when this returns. Errors: no thread, no io_uring, cpus that do not exist (-EINVAL). */
-int iothread_new(const struct iothread_config *config, struct iothread **ret_iothread, struct error *error);
+int iothread_new(const struct iothread_config *config, struct iothread **ret_iothread,
+		 struct error *error);
 /* Stops the loop, joins the thread. Nothing may use it any more (refs == 0 is asserted). */
 void iothread_free(struct iothread *iothread);
 
 const char *iothread_id(const struct iothread *iothread);
 struct loop *iothread_loop(struct iothread *iothread);
 pid_t iothread_tid(const struct iothread *iothread);
-void iothread_get_cpus(const struct iothread *iothread, cpu_set_t *ret_cpus); /* as sched_getaffinity says */
+void iothread_get_cpus(const struct iothread *iothread,
+		       cpu_set_t *ret_cpus); /* as sched_getaffinity says */
 void iothread_get_poll(const struct iothread *iothread, struct poll_params *ret_params);
 /* Who uses it: objects with references cannot be deleted. Main thread. */
 void iothread_ref(struct iothread *iothread);

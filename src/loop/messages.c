@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Messages between loops: a list that many threads push to and its loop takes as a whole.
+ *
+ * loop_post() runs on any thread, the rest on the loop's. The list is newest first and reversed
+ * when it is taken, so each sender's messages run in the order in which it posted them.
+ *
+ * Sleeping is a handshake of two stores and two loads: the poster stores the list and then looks
+ * whether the loop sleeps, the loop stores that it sleeps and then looks at the list. A full fence
+ * between store and load on both sides makes sure that at least one of them sees the other. The
+ * flag is taken down by whoever wakes the loop, so many posters cost one write to the event fd.
+ * That fd is polled by the loop's ring and never read: each write is a new edge.
+ *
+ * System calls: eventfd2, write (by the poster, only when the loop sleeps).
+ */
+#include "base/fd.h"
+#include "loop/loop_internal.h"
+
+#include <poll.h>
+#include <string.h>
+
+static void wake_ready(struct loop_fd *source, unsigned revents)
+{
+	/* The next turn begins with the messages. */
+}
+
+int loop_messages_init(struct loop *loop, struct error *error)
+{
+	loop->wake_fd = event_fd_new();
+	if (loop->wake_fd < 0)
+		return error_set(error, loop->wake_fd, "cannot make an event fd for a loop: %s",
+				 strerrordesc_np(-loop->wake_fd));
+	loop->wake = (struct loop_fd){ .fd = loop->wake_fd, .events = POLLIN, .ready = wake_ready };
+	return 0;
+}
+
+void loop_messages_fini(struct loop *loop)
+{
+	assert(!loop_messages_any(loop));
+	fd_close(&loop->wake_fd);
+}
+
+void loop_messages_adopt(struct loop *loop)
+{
+	loop_fd_add(loop, &loop->wake);
+}
+
+void loop_post(struct loop *loop, struct loop_message *message)
+{
+	struct loop_message *head = load_relaxed(&loop->messages);
+
+	do
+		message->next = head;
+	while (!cas_release(&loop->messages, &head, message)); /* pairs with loop_messages_run */
+	fence_full();                                          /* pairs with loop_messages_sleep */
+	if (load_relaxed(&loop->sleeping) && exchange_acq_rel(&loop->sleeping, false))
+		event_fd_signal(loop->wake_fd);
+}
+
+static struct loop_message *list_reverse(struct loop_message *list)
+{
+	struct loop_message *reversed = NULL;
+
+	while (list) {
+		struct loop_message *next = list->next;
+
+		list->next = reversed;
+		reversed = list;
+		list = next;
+	}
+	return reversed;
+}
+
+void loop_messages_run(struct loop *loop)
+{
+	struct loop_message *list;
+
+	if (likely(!loop_messages_any(loop)))
+		return;
+	list = list_reverse(exchange_acquire(&loop->messages, NULL)); /* pairs with loop_post */
+	while (list) {
+		struct loop_message *message = list;
+
+		list = message->next;
+		loop_count(loop, messages);
+		message->fn(message); /* may post it again or free it */
+	}
+}
+
+bool loop_messages_sleep(struct loop *loop)
+{
+	store_relaxed(&loop->sleeping, true);
+	fence_full(); /* pairs with loop_post */
+	if (!loop_messages_any(loop))
+		return true;
+	loop_messages_awake(loop);
+	return false;
+}
+
+void loop_messages_awake(struct loop *loop)
+{
+	/* A poster that took it down already has signalled or will: one look too many, no harm. */
+	store_relaxed(&loop->sleeping, false);
+}
