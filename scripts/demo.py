@@ -31,13 +31,13 @@ def say(text=""):
 def make_threads():
     """Two IOThreads for the disk, each on a CPU of its own if there are two; t1 to t4 for the table."""
     cpus = sorted(os.sched_getaffinity(0))
-    threads = {"lane0": f",cpus={cpus[0]}", "lane1": f",cpus={cpus[-1]}"}
+    threads = {"iot0": f",cpus={cpus[0]}", "iot1": f",cpus={cpus[-1]}"}
     threads.update({f"t{number}": "" for number in range(1, 5)})
     return threads
 
 
 def make_disks(folder):
-    disks = [Disk(folder, name="disk", serial="demo", size=256 << 20, queues=CPUS, threads=("lane0", "lane1"))]
+    disks = [Disk(folder, name="disk", serial="demo", size=256 << 20, queues=CPUS, threads=("iot0", "iot1"))]
     for count in (1, 2, 4):
         names = tuple(f"t{number}" for number in range(1, count + 1))
         disks.append(
@@ -69,7 +69,7 @@ def probe_cpu(guest, backend, virtio, name, cpu):
     risen = [new[1] - old[1] for old, new in zip(calls, read_interrupts(guest, virtio))]
     queue = max(range(len(risen)), key=risen.__getitem__)
     now = backend.list_threads()
-    thread = max((t for t in now if t.startswith("lane")), key=lambda t: now[t][0] - threads[t][0])
+    thread = max((t for t in now if "iot" in t), key=lambda t: now[t][0] - threads[t][0])
     return queue, calls[queue][0], thread, now[thread][1]
 
 
