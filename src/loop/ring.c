@@ -82,7 +82,8 @@ void loop_ring_fini(struct loop *loop)
 
 void loop_ring_enable(struct loop *loop)
 {
-	int ret = io_uring_enable_rings(&loop->ring);
+	/* liburing 2.3 forgot to export io_uring_enable_rings. */
+	int ret = io_uring_register(loop->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
 
 	assert(ret == 0);
 	(void)ret;
