@@ -19,6 +19,11 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILDS = ROOT / "build-check"
 PROMISES = ["layers", "functions", "headers", "format", "forbidden", "man", "shell"]
 STEP_SECONDS_MAX = 1200
+SANITIZER_ENV = {
+    "ASAN_OPTIONS": "detect_stack_use_after_return=1:strict_string_checks=1",
+    "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+    "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1",
+}
 
 
 class Sum:
@@ -66,17 +71,34 @@ def read_meson_log(path):
         yield entry["name"], result
 
 
-def run_tests(total, folder, *options, env=None):
+def run_tests(total, folder, *options):
     if folder is None:
         return
     log = folder / "meson-logs" / "testlog.json"
     log.unlink(missing_ok=True)
-    status = run(["meson", "test", "-C", str(folder), "--no-rebuild", "--print-errorlogs", *options], env)
+    status = run(["meson", "test", "-C", str(folder), "--no-rebuild", "--print-errorlogs", *options], SANITIZER_ENV)
     results = list(read_meson_log(log)) if log.exists() else []
     for name, result in results:
         total.add(f"{folder.name}: {name}", result)
     if status != 0 and not any(result == "failed" for _, result in results):
         total.add(f"{folder.name}: meson test ended with {status}", "failed")
+
+
+def run_guests(total, build_name, *options):
+    """The runner prints one line per case, in the form of TAP."""
+    daemon = BUILDS / build_name / "src" / "daemon" / "ringlaned"
+    command = ["tests/guest/run.py", "--daemon", str(daemon), *options]
+    print("+", *command, flush=True)
+    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **SANITIZER_ENV}, stdout=subprocess.PIPE, text=True)
+    count = 0
+    for line in process.stdout:
+        print(line, end="", flush=True)
+        if line.startswith(("ok ", "not ok ")):
+            count += 1
+            result = "failed" if line.startswith("not") else "skipped" if "# SKIP" in line else "passed"
+            total.add(f"guest on {build_name}: " + line.split(" - ", 1)[-1].strip(), result)
+    if process.wait() not in (0, 1) or count == 0:
+        total.add(f"guest on {build_name}: the runner ended with {process.returncode} after {count} cases", "failed")
 
 
 def step_gcc(total):
@@ -88,17 +110,13 @@ def step_clang(total):
 
 
 def step_sanitize(total):
-    env = {
-        "ASAN_OPTIONS": "detect_stack_use_after_return=1:strict_string_checks=1:abort_on_error=1",
-        "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
-    }
     folder = build(total, "sanitize", "gcc", "-Db_sanitize=address,undefined", "-Doptimization=1")
-    run_tests(total, folder, "--suite", "unit", "--suite", "integration", "--suite", "threads", "-t", "4", env=env)
+    run_tests(total, folder, "--suite", "unit", "--suite", "integration", "--suite", "threads", "-t", "4")
 
 
 def step_threads(total):
     folder = build(total, "threads", "clang", "-Db_sanitize=thread", "-Db_lundef=false", "-Doptimization=1")
-    run_tests(total, folder, "--suite", "threads", "-t", "4", env={"TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1"})
+    run_tests(total, folder, "--suite", "threads", "-t", "4")
 
 
 def step_promises(total):
@@ -108,19 +126,10 @@ def step_promises(total):
 
 
 def step_guest(total):
-    """The runner prints one line per case, in the form of TAP."""
-    command = ["tests/guest/run.py", "--daemon", str(BUILDS / "gcc" / "src" / "daemon" / "ringlaned")]
-    print("+", *command, flush=True)
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    count = 0
-    for line in process.stdout:
-        print(line, end="", flush=True)
-        if line.startswith(("ok ", "not ok ")):
-            count += 1
-            result = "failed" if line.startswith("not") else "skipped" if "# SKIP" in line else "passed"
-            total.add("guest: " + line.split(" - ", 1)[-1].strip(), result)
-    if process.wait() not in (0, 1) or count == 0:
-        total.add(f"guest: the runner ended with {process.returncode} after {count} cases", "failed")
+    """All cases on the plain build, then those that work it hardest on the sanitized one."""
+    run_guests(total, "gcc")
+    run_guests(total, "sanitize", "-k", "disk.")
+    run_guests(total, "sanitize", "-k", "life.")
 
 
 def main():
