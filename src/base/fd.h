@@ -10,7 +10,7 @@
 
 /* Closes *fd unless it is negative, and sets it to -1. */
 void fd_close(int *fd);
-#define fd_auto __attribute__((cleanup(fd_close))) int
+#define fd_auto __attribute__((cleanup(fd_close), unused)) int
 
 int fd_set_nonblocking(int fd);
 /* A non-blocking, close-on-exec event fd, or -errno. */

@@ -32,7 +32,7 @@ static void test_copy_when_any_offset_and_size_then_same_as_flat(void **state)
 
 			list_reset();
 			assert_int_equal(iov_to_buffer(LIST, 4, offset, out, size), expected);
-			assert_memory_equal(out, "abcdefghijklmnop" + offset, expected);
+			assert_memory_equal(out, bytes + offset, expected);
 			assert_int_equal(out[expected], 0);
 			memcpy(flat, bytes, sizeof(flat));
 			memcpy(flat + offset, "ABCDEFGHIJKLMNOP", expected);

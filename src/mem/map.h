@@ -45,12 +45,19 @@ struct mem_region_desc {
 
 /* An empty map. Never fails except for memory (NULL). */
 struct mem_map *mem_map_new(void);
-/* A map of exactly these regions; all of them are checked and mapped, or none. -EINVAL overlap/size/wrap, -E2BIG. */
-int mem_map_build(const struct mem_region_desc *descs, unsigned count, struct mem_map **ret_map, struct error *error);
+/*
+ * A map of exactly these regions; all of them are checked and mapped, or none. -EINVAL: no size, wrap, overlap in guest
+ * addresses (not in user addresses: memory may appear twice), a file that is too short or cannot be mapped; -E2BIG.
+ */
+int mem_map_build(const struct mem_region_desc *descs, unsigned count, struct mem_map **ret_map,
+		  struct error *error);
 /* base plus one / base minus the region with the same guest_addr, user_addr and size (-ENOENT). base stays as it is. */
-int mem_map_add(const struct mem_map *base, const struct mem_region_desc *desc, struct mem_map **ret_map, struct error *error);
-int mem_map_remove(const struct mem_map *base, const struct mem_region_desc *desc, struct mem_map **ret_map, struct error *error);
-/* A map over memory of this process: for tests and for in-process rings. host is borrowed. */
+int mem_map_add(const struct mem_map *base, const struct mem_region_desc *desc,
+		struct mem_map **ret_map, struct error *error);
+int mem_map_remove(const struct mem_map *base, const struct mem_region_desc *desc,
+		   struct mem_map **ret_map, struct error *error);
+/* A map over memory of this process: for tests and for in-process rings. host is borrowed, and its own address is the
+ * region's user_addr. -EINVAL size/wrap, -ENOMEM. */
 int mem_map_build_local(void *host, uint64_t guest_addr, uint64_t size, struct mem_map **ret_map);
 
 struct mem_map *mem_map_ref(struct mem_map *map);
@@ -76,7 +83,8 @@ static inline void mem_cursor_init(struct mem_cursor *cursor, const struct mem_m
 bool mem_cursor_seek(struct mem_cursor *cursor, uint64_t addr);
 
 /* Translates the longest run from addr, at most size bytes. Returns NULL (nothing there) or the pointer and *ret_run >= 1. */
-static inline void *mem_cursor_run(struct mem_cursor *cursor, uint64_t addr, uint64_t size, uint64_t *ret_run)
+static inline void *mem_cursor_run(struct mem_cursor *cursor, uint64_t addr, uint64_t size,
+				   uint64_t *ret_run)
 {
 	uint64_t offset = addr - cursor->first;
 
