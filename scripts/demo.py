@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT / "tests" / "lib"))
 
 from backend import Disk, RinglaneBackend  # noqa: E402
 from guest import Guest  # noqa: E402
+from lanes import READS, find_disk, measure_lanes  # noqa: E402
 
 CPUS = 4
 BUSY_NS = 200_000
@@ -47,39 +48,11 @@ def make_disks(folder):
     return disks
 
 
-def find_device(guest, serial):
-    script = f"cd /sys/block && for d in vd*; do [ \"$(cat $d/serial)\" = {serial} ] && basename $(readlink -f $d/device) && echo $d; done"
-    virtio, name = guest.check(script + "; true").split()
-    return virtio, name
-
-
-def read_interrupts(guest, virtio):
-    """(number, how often) of each queue's interrupt."""
-    table = []
-    for line in guest.check(f"grep '{virtio}-req' /proc/interrupts").splitlines():
-        words = line.split()
-        table.append((words[0].rstrip(":"), sum(int(word) for word in words[1 : 1 + guest.cpus])))
-    return table
-
-
-def probe_cpu(guest, backend, virtio, name, cpu):
-    """Read from one guest CPU: (queue, interrupt, IOThread, its host CPUs) that had the most to do."""
-    calls, threads = read_interrupts(guest, virtio), backend.list_threads()
-    guest.check(f"taskset -c {cpu} dd if=/dev/{name} of=/dev/null bs=4k count=300 iflag=direct 2>/dev/null")
-    risen = [new[1] - old[1] for old, new in zip(calls, read_interrupts(guest, virtio))]
-    queue = max(range(len(risen)), key=risen.__getitem__)
-    now = backend.list_threads()
-    thread = max((t for t in now if "iot" in t), key=lambda t: now[t][0] - threads[t][0])
-    return queue, calls[queue][0], thread, now[thread][1]
-
-
 def show_lane_map(guest, backend):
-    virtio, name = find_device(guest, "demo")
-    say("guest CPU -> queue -> interrupt (on guest CPU) -> IOThread -> host CPU      measured by 300 reads from each CPU")
-    for cpu in range(guest.cpus):
-        queue, interrupt, thread, host = probe_cpu(guest, backend, virtio, name, cpu)
-        owner = guest.check(f"cat /proc/irq/{interrupt}/smp_affinity_list").strip()
-        say(f"    {cpu:5} -> {queue:5} -> {interrupt:>9} (on {owner}) {'':12} -> {thread:8} -> {host}")
+    say(f"guest CPU -> queue -> interrupt (on guest CPU) -> IOThread -> host CPU      measured by {READS} reads from each CPU")
+    for lane in measure_lanes(guest, backend, find_disk(guest, "demo"), ["iot0", "iot1"]):
+        head = f"    {lane.cpu:5} -> {lane.queue:5} -> {lane.interrupt:>9} (on {lane.interrupt_cpus})"
+        say(f"{head:50} -> {lane.thread:8} -> {lane.host_cpus}")
     say("\nas the daemon tells it (SIGUSR1):")
     for line in backend.read_lane_map().splitlines():
         if "null" not in line:
@@ -94,7 +67,7 @@ def run_fio(guest, name, options, seconds=120):
 
 
 def show_verify(guest):
-    name = find_device(guest, "demo")[1]
+    name = find_disk(guest, "demo")
     options = "--rw=randwrite --bs=4k --iodepth=16 --numjobs=4 --size=16M --offset_increment=32M --verify=crc32c --verify_fatal=1"
     reads, writes = run_fio(guest, name, f"{options} --cpus_allowed=0-3 --cpus_allowed_policy=split")
     say(f"fio, four jobs on four CPUs, 64 MiB written and read back with CRC32C: verified ({writes} writes/s, {reads} reads/s)")
@@ -108,7 +81,7 @@ def show_iothread_table(guest):
     say(f"(this host has {len(os.sched_getaffinity(0))} CPUs, which also emulate the guest's {guest.cpus}):")
     first = None
     for count in (1, 2, 4):
-        name = find_device(guest, f"null{count}")[1]
+        name = find_disk(guest, f"null{count}")
         options = f"--rw=randread --bs=4k --iodepth=4 --numjobs=4 --time_based --runtime={SECONDS} --cpus_allowed=0-3 --cpus_allowed_policy=split"
         reads, _ = run_fio(guest, name, options)
         first = first or reads

@@ -4,6 +4,7 @@
 import os
 import subprocess
 
+from lanes import count_interrupts, measure_lanes
 from process import wait_until
 from scenario import Scenario
 
@@ -12,12 +13,6 @@ VERIFY = (
     "--name=job --direct=1 --rw=randwrite --ioengine=libaio --iodepth=16 --numjobs=4 --size=6M --offset_increment=6M"
     " --verify=crc32c --verify_fatal=1 --minimal"
 )
-
-
-def count_interrupts(guest, device="virtio1"):
-    """Interrupts so far, by queue, summed over CPUs."""
-    lines = guest.check(f"grep '{device}-req' /proc/interrupts").splitlines()
-    return [sum(int(word) for word in line.split()[1 : 1 + guest.cpus]) for line in lines]
 
 
 def read_at(path, offset, size):
@@ -48,6 +43,11 @@ class Disk(Scenario):
         script = "for n in $(awk -F: '/virtio1-req/ {print $1}' /proc/interrupts); do cat /proc/irq/$n/smp_affinity_list; done"
         assert self.guest.check(script).split() == ["0", "1", "2", "3"]
 
+    def case_queues_are_served_by_their_iothreads(self):
+        lanes = measure_lanes(self.guest, self.backend, "vda", ["t0", "t1"])
+        assert [lane.queue for lane in lanes] == [0, 1, 2, 3], lanes
+        assert [lane.thread for lane in lanes] == ["t0", "t1", "t0", "t1"], lanes
+
     def case_serial_is_the_exports(self):
         assert self.guest.check("cat /sys/block/vda/serial") == "lane-one"
         assert self.guest.check("cat /sys/block/vdb/serial") == "lane-two"
@@ -58,10 +58,10 @@ class Disk(Scenario):
         assert self.guest.check(cat % ("vdb", "vdb")).split() == [str(8 * MIB // 512), "4096"]
 
     def case_fio_verifies_over_all_queues(self):
-        before = count_interrupts(self.guest)
+        before = count_interrupts(self.guest, "vda")
         job = f"{VERIFY} --bs=4k --cpus_allowed=0-3 --cpus_allowed_policy=split"
         self.guest.check(f"/opt/fio --filename=/dev/vda {job}", 180)
-        after = count_interrupts(self.guest)
+        after = count_interrupts(self.guest, "vda")
         assert all(new > old for new, old in zip(after, before)), f"interrupts {before} then {after}"
         self.verify_on_host(job)
 
@@ -136,6 +136,19 @@ class Disk(Scenario):
         toggle = f"for n in 1 2 3; do echo 0 >{online}; echo 1 >{online}; done"
         self.guest.check(f"({toggle}) & /opt/fio --filename=/dev/vda {VERIFY} --bs=4k || exit 1; wait $!", 180)
         assert self.guest.check("cat /sys/devices/system/cpu/online").strip() == "0-3"
+
+    def case_memory_is_added_and_removed_under_load(self):
+        job = f"(/opt/fio --filename=/dev/vda {VERIFY} --bs=4k --loops=6 >/tmp/fio 2>&1; echo $? >/tmp/status) &"
+        self.guest.check(f"rm -f /tmp/status; echo online_movable >/sys/devices/system/memory/auto_online_blocks; {job}")
+        total = "awk '/MemTotal/ {print $2}' /proc/meminfo"
+        before = int(self.guest.check(total))
+        for _ in range(2):
+            self.guest.add_memory("more", 128 * MIB)
+            wait_until(lambda: int(self.guest.check(total)) > before, 20, "the guest has more memory")
+            self.guest.remove_memory("more")
+        assert self.guest.run("cat /tmp/status").status != 0, "fio ended before the memory came and went"
+        wait_until(lambda: self.guest.run("test -s /tmp/status").status == 0, 120, "fio has ended")
+        assert self.guest.check("cat /tmp/status").strip() == "0", self.guest.check("cat /tmp/fio")
 
     def case_driver_is_unbound_and_bound_again(self):
         text = "echo before-unbind | dd of=/dev/vda bs=512 conv=sync,fsync 2>/dev/null"

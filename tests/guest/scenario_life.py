@@ -3,6 +3,7 @@
 
 import re
 
+from process import wait_until
 from scenario import Scenario
 
 # Each block carries its number; a block's number is shown on the console once it is on stable storage.
@@ -20,6 +21,8 @@ WRITER = """
 
 
 class Life(Scenario):
+    disk_options = [{"reconnect": True}]
+
     def check_synced_blocks(self, console):
         """All blocks that the guest saw synced hold their number."""
         last = max(int(number) for number in re.findall(r"synced (\d+)\b", console))
@@ -40,6 +43,19 @@ class Life(Scenario):
         self.guest.reset()
         self.check_synced_blocks(self.guest.read_console())
         self.guest.check("dd if=/dev/vda of=/dev/null bs=1M iflag=direct 2>/dev/null")
+
+    def case_restarted_daemon_goes_on_under_load(self):
+        job = "--direct=1 --rw=randwrite --bs=4k --ioengine=libaio --iodepth=8 --numjobs=4 --size=4M --offset_increment=4M"
+        verify = f"/opt/fio --name=job --filename=/dev/vda {job} --loops=4 --verify=crc32c --verify_fatal=1 --minimal"
+        self.guest.check(f"(echo started; {verify}; echo status $?) >/dev/ttyS0 2>&1 </dev/null &")
+        self.guest.wait_console("started")
+        for _ in range(2):
+            requests = "awk '{print $1 + $5}' /sys/block/vda/stat"
+            before = int(self.guest.check(requests))
+            wait_until(lambda: int(self.guest.check(requests)) > before + 500, 20, "the guest is writing")
+            assert self.backend.stop() == 0
+            self.backend.start()
+        assert "status 0" in self.guest.wait_console("status ", 120)
 
     def case_killed_qemu_leaves_synced_data_and_a_free_socket(self):
         self.guest.console.write_text("")

@@ -4,12 +4,16 @@
 Both take the same options; where qemu-storage-daemon (of QEMU 7.2) lacks one, its class leaves it out.
 """
 
+import collections
 import dataclasses
 import os
 import signal
 from pathlib import Path
 
 from process import Process, wait_until
+
+# How long a thread has run, and the CPUs on which it may.
+Thread = collections.namedtuple("Thread", "run_ns cpus")
 
 
 @dataclasses.dataclass
@@ -27,6 +31,7 @@ class Disk:
     threads: tuple = ()  # ids of the IOThreads that serve the queues, round robin
     null: bool = False
     boot: bool = False
+    reconnect: bool = False  # QEMU waits for the daemon to come back
 
     @property
     def path(self):
@@ -44,7 +49,8 @@ class Disk:
         device = f"vhost-user-blk-pci,id={self.name},chardev=char-{self.name}"
         device += f",num-queues={self.queues}" if self.queues else ""
         device += ",bootindex=1" if self.boot else ""
-        return ["-chardev", f"socket,id=char-{self.name},path={self.socket}", "-device", device]
+        reconnect = ",reconnect=1" if self.reconnect else ""
+        return ["-chardev", f"socket,id=char-{self.name},path={self.socket}{reconnect}", "-device", device]
 
 
 class Backend:
@@ -112,12 +118,12 @@ class Backend:
         os.truncate(disk.path, size)
 
     def list_threads(self):
-        """The daemon's threads by name: how long each has run, in ns, and on which CPUs it may."""
+        """The daemon's threads by name."""
         threads = {}
         for task in Path(f"/proc/{self.process.pid}/task").iterdir():
             status = dict(line.split(":", 1) for line in (task / "status").read_text().splitlines())
             run_ns = int((task / "schedstat").read_text().split()[0])
-            threads[status["Name"].strip()] = (run_ns, status["Cpus_allowed_list"].strip())
+            threads[status["Name"].strip()] = Thread(run_ns, status["Cpus_allowed_list"].strip())
         return threads
 
 
@@ -173,6 +179,8 @@ class QsdBackend(Backend):
     name = "qsd"
     known_failures = {
         "disk.serial_is_the_exports": "gives every disk the serial vhost_user_blk",
+        "disk.queues_are_served_by_their_iothreads": "has one IOThread per export",
+        "life.restarted_daemon_goes_on_under_load": "does not end on SIGTERM while a guest keeps it busy",
         "disk.flush_reaches_the_daemon": "QEMU 7.2's export starts as write-through, the guest sends no flush",
         "disk.resize_is_seen_by_the_guest": "needs block_resize on its own monitor",
         "life.sigterm_under_load_loses_nothing_synced": "does not end on SIGTERM while a guest keeps it busy",

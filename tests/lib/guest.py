@@ -68,7 +68,8 @@ class Guest:
         cpu = ["-accel", "tcg,thread=multi", "-cpu", "max,la57=off"] if accelerator == "tcg" else []
         return [
             *(cpu or ["-accel", accelerator, "-cpu", "host"]),
-            *("-machine", "q35,memory-backend=memory,usb=off,hpet=off", "-smp", str(self.cpus), "-m", self.memory),
+            *("-machine", "q35,memory-backend=memory,usb=off,hpet=off", "-smp", str(self.cpus)),
+            *("-m", f"{self.memory},slots=2,maxmem=1G"),
             *("-object", f"memory-backend-memfd,id=memory,size={self.memory},share=on"),
             *("-nodefaults", "-no-user-config", "-display", "none"),
             *("-chardev", f"file,id=console,path={self.console},append=on", "-serial", "chardev:console"),
@@ -150,6 +151,21 @@ class Guest:
         self.port.buffer = b""
         self.qmp("system_reset")
         self.wait_ready(seconds)
+
+    def add_memory(self, name, size):
+        backend = {"qom-type": "memory-backend-memfd", "id": f"{name}-memory", "size": size, "share": True}
+        self.qmp("object-add", **backend)
+        self.qmp("device_add", driver="pc-dimm", id=name, memdev=f"{name}-memory")
+
+    def remove_memory(self, name, seconds=20):
+        """The guest must agree; the memory has gone when its back end can be deleted."""
+        self.qmp("device_del", id=name)
+
+        def is_gone():
+            return not any(dimm["data"]["id"] == name for dimm in self.qmp("query-memory-devices"))
+
+        wait_until(is_gone, seconds, "the guest gives the memory back")
+        self.qmp("object-del", id=f"{name}-memory")
 
     def wait_console(self, text, seconds=60):
         """Wait until the console has shown text, and return all it has shown."""
