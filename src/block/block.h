@@ -242,6 +242,9 @@ void block_complete(struct block_request *request, int result);
 void block_frame_push(struct block_request *request, block_done_fn *done, void *opaque);
 /* Inside a frame's done: its opaque. */
 void *block_frame_pop(struct block_request *request);
+/* For filters that show all of their child, neither less nor more. */
+int block_filter_resize(struct block_node *node, uint64_t size, struct error *error);
+void block_filter_child_resized(struct block_node *node);
 /* Hands the request to the child (no gate: the checks were made above; raw re-checks its window). */
 void block_forward(struct block_channel *channel, struct block_request *request);
 

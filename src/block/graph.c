@@ -231,3 +231,13 @@ int block_node_resize(struct block_node *node, uint64_t size, struct error *erro
 	node_tell_parents(node);
 	return 0;
 }
+
+int block_filter_resize(struct block_node *node, uint64_t size, struct error *error)
+{
+	return block_node_resize(node->child, size, error);
+}
+
+void block_filter_child_resized(struct block_node *node)
+{
+	store_relaxed(&node->size, block_node_size(node->child));
+}
