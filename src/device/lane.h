@@ -31,23 +31,30 @@
 #define LANE_BATCH 64    /* chains of one poll */
 #define LANE_PUBLISH 8
 
-struct lane;
 struct lane_map; /* a memory map as one lane uses it: counts the requests that still point into it */
+
+/* What a device may know of its lane; the rest of the lane lies behind it. */
+struct lane {
+	void *device;
+	void *private;     /* the device's own, per lane: a channel */
+	uint64_t features; /* negotiated */
+};
 
 /* A device's request begins with this. */
 struct lane_request {
+	struct virtq_chain chain;
+	struct iovec *iov; /* LANE_IOV_MAX entries, chain's first; the device may change them */
+	/* the lane's */
 	struct lane *lane;
 	struct lane_map *map;
-	struct virtq_chain chain;
-	struct iovec *iov;   /* LANE_IOV_MAX entries, chain's first */
 	struct lane_request *next_free;
 };
 
 struct lane_ops {
-	size_t request_size;
+	size_t request_size; /* a slot is zeroed once, when the lane starts */
 	/* On the lane's loop. start opens channels; lane->device and lane->features are set. */
 	int (*start)(struct lane *lane);
-	void (*stop)(struct lane *lane);
+	void (*stop)(struct lane *lane); /* nothing is in flight */
 	/* Executes; ends in exactly one lane_complete() or lane_fail(), now or later on this loop. */
 	void (*execute)(struct lane *lane, struct lane_request *request);
 };
@@ -60,6 +67,7 @@ struct lane_start {
 	bool enabled;
 };
 
+/* requests: completed. batches: polls that found something. */
 struct lane_stats { uint64_t requests, batches, calls, kicks; unsigned in_flight; };
 
 struct lane_config {
@@ -78,14 +86,30 @@ int lane_new(const struct lane_config *config, struct lane **ret_lane);
 void lane_free(struct lane *lane); /* stopped */
 unsigned lane_index(const struct lane *lane);
 struct loop *lane_loop(const struct lane *lane);
-void *lane_device(const struct lane *lane);
-uint64_t lane_features(const struct lane *lane);
+static inline void *lane_device(const struct lane *lane)
+{
+	return lane->device;
+}
+static inline uint64_t lane_features(const struct lane *lane)
+{
+	return lane->features;
+}
 /* For the device: its per-lane pointer (a channel). */
-void lane_set_private(struct lane *lane, void *pointer);
-void *lane_private(const struct lane *lane);
+static inline void lane_set_private(struct lane *lane, void *pointer)
+{
+	lane->private = pointer;
+}
+static inline void *lane_private(const struct lane *lane)
+{
+	return lane->private;
+}
 void lane_get_stats(const struct lane *lane, struct lane_stats *ret_stats); /* any thread, relaxed */
 
-/* Commands: main thread, one at a time per lane; done comes on the main loop. result: 0 or -errno; stop: the next avail index. */
+/*
+ * Commands: main thread, one at a time per lane; done comes on the main loop, never before the command function returned.
+ * result: 0 or -errno; stop: the next avail index. -EALREADY: start of a started lane, stop of a stopped one. The others change
+ * nothing on a stopped lane (an fd is closed all the same) and answer 0. File descriptors belong to the lane from the call on.
+ */
 typedef void lane_done_fn(void *opaque, struct lane *lane, int result);
 void lane_command_start(struct lane *lane, const struct lane_start *start, lane_done_fn *done, void *opaque);
 void lane_command_stop(struct lane *lane, lane_done_fn *done, void *opaque);

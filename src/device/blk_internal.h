@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the files of virtio-blk share; nobody else includes this.
+ *
+ * blk.c          the device: checks, features, write cache mode, channels
+ * blk_config.c   the configuration space
+ * blk_request.c  one request
+ */
+#ifndef RINGLANE_DEVICE_BLK_INTERNAL_H
+#define RINGLANE_DEVICE_BLK_INTERNAL_H
+
+#include "base/atomic.h"
+#include "device/blk.h"
+
+#include <linux/virtio_blk.h>
+
+/* One range of a DISCARD or WRITE_ZEROES fits a guest's 32 bits of bytes at every block size. */
+#define BLK_RANGE_BYTES_MAX (1ull << 30)
+#define BLK_SIZE_MAX (1u << 30) /* bytes of one segment: a round number, not a limit of ours */
+#define BLK_LOGICAL_BLOCK_MIN 512u
+#define BLK_LOGICAL_BLOCK_MAX (2u << 20)
+
+static_assert(BLK_SEG_MAX + 2 <= LANE_IOV_MAX, "a request of seg_max segments fits a slot");
+
+struct blk_device {
+	/* constant while there are lanes */
+	struct block_node *node;
+	uint32_t block_size;          /* bytes, logical */
+	uint32_t misaligned;          /* bits that no offset and length has */
+	uint32_t discard_sectors_max; /* of one range; 0 = not offered */
+	uint32_t zeroes_sectors_max;
+	bool writable;
+	uint16_t num_queues;
+	char serial[BLK_ID_BYTES];
+
+	/* main thread */
+	uint64_t acked;
+	uint8_t wce; /* what the configuration space says */
+
+	/* written by the main thread, read by lanes for each write (relaxed: no data depends on it) */
+	uint8_t write_through;
+};
+
+struct blk_range {
+	uint64_t offset, bytes;
+	unsigned flags; /* of the block layer */
+};
+
+struct blk_request {
+	struct lane_request base; /* must be first */
+	struct blk_device *device;
+	struct block_channel *channel;
+	/* the readable part behind the header, the writable part before the status */
+	struct iovec *out, *in;
+	unsigned out_count, in_count;
+	struct block_request block;
+	/* DISCARD, WRITE_ZEROES */
+	unsigned range_count, range_next;
+	bool range_submitting, range_ended;
+	uint8_t range_status;
+	struct blk_range ranges[BLK_RANGES_MAX];
+};
+
+void blk_execute(struct lane *lane, struct lane_request *request);
+
+#endif

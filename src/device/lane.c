@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The data path of a lane.
+ *
+ * Theory of operation. The loop calls lane_poll() with kicks suppressed, when a kick came or while its polling window is open. A
+ * poll takes chains in groups: a group is popped first and the lines that its requests will touch are asked for, then each is
+ * executed; so the misses of a group overlap. What a group completed is published before the next is popped; the last one, and
+ * the call decision, end the batch. Requests that complete later are pushed when they do, and published together at the end of
+ * the loop's turn. Kicks are enabled by the loop when it is about to sleep; it looks again then.
+ *
+ * Slots are handed out last in, first out: a device that completes inside execute() keeps using the same few. A slot that was
+ * never used costs no memory. A driver may have at most as many chains in flight as the ring has entries, each head once;
+ * anything else breaks the ring (virtio 1.3, 2.7.13: a descriptor is not reused before it was returned).
+ *
+ * All of it belongs to the lane's loop. It knows no commands; see lane_control.c.
+ */
+#include "base/fd.h"
+#include "device/lane_internal.h"
+
+/* ---- slots ---- */
+
+static void request_take(struct lane_impl *lane, struct lane_request *request)
+{
+	lane->free = request->next_free;
+	lane->taken[request->chain.head] = 1;
+	request->map = lane->map;
+	lane->map->in_flight++;
+	store_relaxed(&lane->in_flight, lane->in_flight + 1);
+}
+
+static void request_release(struct lane_impl *lane, struct lane_request *request)
+{
+	struct lane_map *map = request->map;
+
+	lane->taken[request->chain.head] = 0;
+	request->next_free = lane->free;
+	lane->free = request;
+	store_relaxed(&lane->in_flight, lane->in_flight - 1);
+	if (unlikely(--map->in_flight == 0 && map != lane->map))
+		lane_map_free(map);
+}
+
+/* ---- completion ---- */
+
+void lane_flush(struct lane_impl *lane)
+{
+	unsigned pushed = lane->pushed;
+
+	if (pushed == 0 || unlikely(lane->q.broken))
+		return;
+	lane->pushed = 0;
+	virtq_device_publish(&lane->q);
+	lane_count(lane, requests, pushed);
+	if (!virtq_device_should_call(&lane->q))
+		return;
+	lane_count(lane, calls, 1);
+	if (likely(lane->call_fd >= 0))
+		event_fd_signal(lane->call_fd);
+	else
+		lane->call_missed = true;
+}
+
+void lane_complete(struct lane_request *request, uint32_t written)
+{
+	struct lane_impl *lane = lane_impl(request->lane);
+
+	request_release(lane, request);
+	if (likely(!lane->q.broken)) {
+		virtq_device_push(&lane->q, request->chain.head, written);
+		lane->pushed++;
+	}
+	if (!lane->batching && !lane->turn_end.queued)
+		loop_defer(lane->loop, &lane->turn_end);
+}
+
+void lane_fail(struct lane_request *request, const char *reason)
+{
+	struct lane_impl *lane = lane_impl(request->lane);
+
+	request_release(lane, request);
+	lane_break(lane, reason);
+	loop_defer(lane->loop, &lane->turn_end);
+}
+
+/* ---- polling ---- */
+
+/* The lines that execute() reads and completion writes: first readable byte, status. */
+static void request_prefetch(const struct lane_request *request)
+{
+	__builtin_prefetch(request->iov[0].iov_base, 0);
+	if (request->chain.last_writable)
+		__builtin_prefetch(request->chain.last_writable, 1);
+}
+
+/* A slot, with its chain; NULL when there is none (left), the ring may be broken then. */
+static struct lane_request *pop_one(struct lane_impl *lane)
+{
+	struct lane_request *request = lane->free;
+	int popped;
+
+	if (unlikely(!request)) {
+		request = lane_slot_new(lane);
+		if (!request) {
+			if (virtq_device_has_work(&lane->q))
+				lane_break(lane, "more chains in flight than the ring has entries");
+			return NULL;
+		}
+	}
+	popped = virtq_device_pop(&lane->q, request->iov, LANE_IOV_MAX, &request->chain);
+	if (unlikely(popped < 0))
+		lane_break(lane, lane->q.broken);
+	if (popped <= 0)
+		return NULL;
+	if (unlikely(lane->taken[request->chain.head])) {
+		lane_break(lane, "a chain that is in flight was made available again");
+		return NULL;
+	}
+	request_take(lane, request);
+	return request;
+}
+
+static unsigned pop_group(struct lane_impl *lane, struct lane_request *group[LANE_PUBLISH])
+{
+	unsigned count = 0;
+
+	while (count < LANE_PUBLISH && (group[count] = pop_one(lane)))
+		request_prefetch(group[count++]);
+	return count;
+}
+
+/* A ring that broke while the group was gathered, or at one of its requests, takes the rest with it. */
+static void execute_group(struct lane_impl *lane, struct lane_request **group, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		if (likely(!lane->q.broken))
+			lane->ops->execute(&lane->lane, group[i]);
+		else
+			request_release(lane, group[i]);
+	}
+}
+
+static void run_batch(struct lane_impl *lane)
+{
+	struct lane_request *group[LANE_PUBLISH];
+
+	lane->batching = true;
+	for (unsigned left = LANE_BATCH / LANE_PUBLISH; left > 0; left--) {
+		unsigned count = pop_group(lane, group);
+
+		execute_group(lane, group, count);
+		if (count < LANE_PUBLISH || lane->q.broken)
+			break;
+		if (left > 1 && lane->pushed > 0)
+			virtq_device_publish(&lane->q);
+	}
+	lane->batching = false;
+	lane_flush(lane);
+	lane_count(lane, batches, 1);
+}
+
+bool lane_poll(struct loop_poller *poller)
+{
+	struct lane_impl *lane = container_of(poller, struct lane_impl, poller);
+
+	if (!virtq_device_has_work(&lane->q))
+		return false;
+	run_batch(lane);
+	return true;
+}
+
+bool lane_notify_enable(struct loop_poller *poller)
+{
+	struct lane_impl *lane = container_of(poller, struct lane_impl, poller);
+
+	return virtq_device_kicks_enable(&lane->q);
+}
+
+void lane_notify_suppress(struct loop_poller *poller)
+{
+	struct lane_impl *lane = container_of(poller, struct lane_impl, poller);
+
+	virtq_device_kicks_suppress(&lane->q);
+}
