@@ -67,7 +67,7 @@ void loop_adopt(struct loop *loop)
 	if (loop->owner == 0) {
 		loop->owner = gettid();
 		loop_of_thread = loop;
-		loop_ring_enable(loop);
+		loop_ring_adopt(loop);
 		loop_messages_adopt(loop);
 	}
 	assert(loop->owner == gettid());

@@ -56,7 +56,7 @@ struct loop {
 /* ring.c */
 int loop_ring_init(struct loop *loop, struct error *error);
 void loop_ring_fini(struct loop *loop);
-void loop_ring_enable(struct loop *loop);
+void loop_ring_adopt(struct loop *loop);
 void loop_ring_release(struct loop *loop); /* before the owner's thread ends */
 void loop_ring_submit(struct loop *loop);  /* queued SQEs, and runs what the kernel holds back */
 void loop_ring_wait(struct loop *loop, uint64_t wait_ns); /* submits, sleeps */
