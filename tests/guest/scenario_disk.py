@@ -29,6 +29,7 @@ class Disk(Scenario):
     disk_options = [
         {"name": "disk0", "serial": "lane-one"},
         {"name": "disk1", "serial": "lane-two", "writable": False, "block_size": 4096, "queues": 2, "size": 8 * MIB},
+        {"name": "disk2", "serial": "lane-three", "size": 16 * MIB, "plugged": False},
     ]
 
     def create_disks(self):
@@ -150,6 +151,17 @@ class Disk(Scenario):
         wait_until(lambda: self.guest.run("test -s /tmp/status").status == 0, 120, "fio has ended")
         assert self.guest.check("cat /tmp/status").strip() == "0", self.guest.check("cat /tmp/fio")
 
+    def case_disk_is_plugged_and_unplugged(self):
+        disk = self.disks[2]
+        for number in range(3):
+            self.guest.plug_disk(disk)
+            wait_until(lambda: self.guest.run("test -b /dev/vdc").status == 0, 20, "the disk appears")
+            if number:
+                assert self.guest.check("head -c 5 /dev/vdc") == f"plug{number - 1}"
+            self.guest.check(f"echo plug{number} | dd of=/dev/vdc bs=512 conv=sync,fsync 2>/dev/null")
+            self.guest.unplug_disk(disk)
+            assert read_at(disk.path, 0, 5) == b"plug%d" % number
+
     def case_driver_is_unbound_and_bound_again(self):
         text = "echo before-unbind | dd of=/dev/vda bs=512 conv=sync,fsync 2>/dev/null"
         driver = "/sys/bus/virtio/drivers/virtio_blk"
@@ -163,5 +175,5 @@ class Disk(Scenario):
         self.backend.resize(self.disks[0], 96 * MIB)
         size = "cat /sys/bus/virtio/devices/virtio1/block/*/size"
         wait_until(lambda: int(self.guest.check(size)) == 96 * MIB // 512, 20, "the guest sees the new size")
-        self.guest.check("echo end | dd of=$(ls -d /dev/vd[ac] | tail -n 1) bs=512 seek=196607 conv=sync,fsync 2>/dev/null")
+        self.guest.check("echo end | dd of=$(ls -d /dev/vd[acd] | tail -n 1) bs=512 seek=196607 conv=sync,fsync 2>/dev/null")
         assert read_at(self.disks[0].path, 96 * MIB - 512, 4) == b"end\n"

@@ -32,6 +32,7 @@ class Disk:
     null: bool = False
     boot: bool = False
     reconnect: bool = False  # QEMU waits for the daemon to come back
+    plugged: bool = True  # False: served, but not in the guest until Guest.plug_disk()
 
     @property
     def path(self):

@@ -71,6 +71,7 @@ class Guest:
             *("-machine", "q35,memory-backend=memory,usb=off,hpet=off", "-smp", str(self.cpus)),
             *("-m", f"{self.memory},slots=2,maxmem=1G"),
             *("-object", f"memory-backend-memfd,id=memory,size={self.memory},share=on"),
+            *("-device", "pcie-root-port,id=free,slot=1"),
             *("-nodefaults", "-no-user-config", "-display", "none"),
             *("-chardev", f"file,id=console,path={self.console},append=on", "-serial", "chardev:console"),
         ]
@@ -166,6 +167,26 @@ class Guest:
 
         wait_until(is_gone, seconds, "the guest gives the memory back")
         self.qmp("object-del", id=f"{name}-memory")
+
+    def plug_disk(self, disk):
+        address = {"type": "unix", "data": {"path": str(disk.socket)}}
+        backend = {"type": "socket", "data": {"addr": address, "server": False}}
+        self.qmp("chardev-add", id=f"char-{disk.name}", backend=backend)
+        device = {"driver": "vhost-user-blk-pci", "id": disk.name, "bus": "free", "num-queues": disk.queues}
+        self.qmp("device_add", chardev=f"char-{disk.name}", **device)
+
+    def unplug_disk(self, disk, seconds=20):
+        """The guest lets go first; the socket is closed when its character device can be removed."""
+        self.qmp("device_del", id=disk.name)
+
+        def is_gone():
+            try:
+                self.qmp("chardev-remove", id=f"char-{disk.name}")
+            except RuntimeError:
+                return False
+            return True
+
+        wait_until(is_gone, seconds, "the guest gives the disk back")
 
     def wait_console(self, text, seconds=60):
         """Wait until the console has shown text, and return all it has shown."""

@@ -44,7 +44,7 @@ class Scenario:
         self.start_guest()
 
     def start_guest(self):
-        self.guest.start([option for disk in self.disks for option in disk.qemu_options()])
+        self.guest.start([option for disk in self.disks if disk.plugged for option in disk.qemu_options()])
 
     def is_up(self):
         return self.folder is not None
