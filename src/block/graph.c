@@ -124,6 +124,9 @@ int block_node_alloc(const struct block_driver *driver, const char *name,
 
 int block_node_set_child(struct block_node *node, struct block_node *child, struct error *error)
 {
+	if (!child)
+		return error_set(error, -EINVAL, "Node '%s': driver '%s' needs a node under it",
+				 node->name, node->driver->name);
 	if (child->depth + 1 > BLOCK_FRAMES_MAX)
 		return error_set(error, -EINVAL,
 				 "Node '%s' over '%s': more than %d nodes over one another",
