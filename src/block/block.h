@@ -89,6 +89,7 @@ struct block_driver {
 	/* NULL: cannot. Sets node->size. */
 	int (*resize)(struct block_node *node, uint64_t size, struct error *error);
 	/* NULL: its size does not depend on the child's. */
+	int (*refresh)(struct block_node *node, struct error *error); /* NULL: its size cannot change by itself; sets node->size */
 	void (*child_resized)(struct block_node *node);
 
 	/* Channel's loop. open and close may be NULL; when close is called, nothing is in flight. */
@@ -149,6 +150,8 @@ void block_node_unref(struct block_node *node);
 int block_node_resize(struct block_node *node, uint64_t size, struct error *error);
 
 /* Any thread. */
+/* Looks again at how big the image is, which somebody else may have changed; nodes above it follow. On error the size stays. */
+int block_node_refresh(struct block_node *node, struct error *error);
 static inline uint64_t block_node_size(const struct block_node *node)
 {
 	return load_relaxed(&node->size);

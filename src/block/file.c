@@ -86,12 +86,33 @@ static int host_device_resize(struct block_node *node, uint64_t size, struct err
 	return 0;
 }
 
+/* Somebody else changed the file or the device. */
+static int file_refresh(struct block_node *node, struct error *error)
+{
+	struct file_node *file = file_node_of(node);
+	uint32_t alignment = MAX(node->limits.request_alignment, BLOCK_SECTOR);
+	uint64_t size;
+	int ret;
+
+	ret = file_probe_size(file, &size, error);
+	if (ret < 0)
+		return ret;
+	if (size == 0 || size % alignment)
+		return error_set(error, -EINVAL,
+				 "Size of image '%s' is now %llu bytes, which is not a multiple of %u: "
+				 "the disk keeps its size",
+				 file->filename, (unsigned long long)size, alignment);
+	store_relaxed(&node->size, size);
+	return 0;
+}
+
 static const struct block_driver file_driver = {
 	.name = "file",
 	.node_size = sizeof(struct file_node),
 	.channel_size = sizeof(struct file_channel),
 	.close = file_close,
 	.resize = file_resize,
+	.refresh = file_refresh,
 	.submit = file_submit,
 };
 
@@ -101,6 +122,7 @@ static const struct block_driver host_device_driver = {
 	.channel_size = sizeof(struct file_channel),
 	.close = file_close,
 	.resize = host_device_resize,
+	.refresh = file_refresh,
 	.submit = file_submit,
 };
 

@@ -244,3 +244,18 @@ void block_filter_child_resized(struct block_node *node)
 {
 	store_relaxed(&node->size, block_node_size(node->child));
 }
+
+int block_node_refresh(struct block_node *node, struct error *error)
+{
+	uint64_t before = block_node_size(node);
+	int ret;
+
+	if (!node->driver->refresh)
+		return 0;
+	ret = node->driver->refresh(node, error);
+	if (ret < 0)
+		return ret;
+	if (block_node_size(node) != before)
+		node_tell_parents(node);
+	return 0;
+}
