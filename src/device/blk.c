@@ -28,8 +28,7 @@ static bool is_power_of_two(uint32_t value)
 	return value && !(value & (value - 1));
 }
 
-static int check_block_size(const struct block_node *node, uint32_t block_size,
-			    struct error *error)
+static int check_block_size(const struct block_node *node, uint32_t block_size, struct error *error)
 {
 	if (!is_power_of_two(block_size) || block_size < BLK_LOGICAL_BLOCK_MIN ||
 	    block_size > BLK_LOGICAL_BLOCK_MAX)
@@ -37,18 +36,19 @@ static int check_block_size(const struct block_node *node, uint32_t block_size,
 				 "logical block size %u is not a power of two from %u to %u",
 				 block_size, BLK_LOGICAL_BLOCK_MIN, BLK_LOGICAL_BLOCK_MAX);
 	if (block_size < node->limits.request_alignment)
-		return error_set(error, -EINVAL,
-				 "logical block size %u is smaller than the %u bytes that node '%s' needs",
-				 block_size, node->limits.request_alignment, node->name);
+		return error_set(
+			error, -EINVAL,
+			"logical block size %u is smaller than the %u bytes that node '%s' needs",
+			block_size, node->limits.request_alignment, node->name);
 	if (block_node_size(node) % block_size)
-		return error_set(error, -EINVAL,
-				 "size %llu of node '%s' is not a multiple of the logical block size %u",
-				 (unsigned long long)block_node_size(node), node->name, block_size);
+		return error_set(
+			error, -EINVAL,
+			"size %llu of node '%s' is not a multiple of the logical block size %u",
+			(unsigned long long)block_node_size(node), node->name, block_size);
 	return 0;
 }
 
-static int check_config(const struct blk_config *config, uint32_t block_size,
-			struct error *error)
+static int check_config(const struct blk_config *config, uint32_t block_size, struct error *error)
 {
 	if (config->serial && strlen(config->serial) > BLK_ID_BYTES)
 		return error_set(error, -EINVAL, "serial '%s' is longer than %d bytes",

@@ -54,8 +54,7 @@ static void config_discard(const struct blk_device *device, struct virtio_blk_co
 		htole32(alignment_sectors(device, limits->discard_alignment));
 }
 
-static void config_write_zeroes(const struct blk_device *device,
-				struct virtio_blk_config *config)
+static void config_write_zeroes(const struct blk_device *device, struct virtio_blk_config *config)
 {
 	if (device->zeroes_sectors_max == 0)
 		return;

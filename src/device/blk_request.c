@@ -225,8 +225,8 @@ static uint8_t range_check_flags(enum block_op op, uint32_t flags, unsigned *ret
 }
 
 static uint8_t range_check(const struct blk_request *request,
-			   const struct virtio_blk_discard_write_zeroes *wire,
-			   uint32_t sectors_max, struct blk_range *ret_range)
+			   const struct virtio_blk_discard_write_zeroes *wire, uint32_t sectors_max,
+			   struct blk_range *ret_range)
 {
 	uint64_t sector = le64toh(wire->sector), sectors = le32toh(wire->num_sectors);
 	const struct blk_device *device = request->device;

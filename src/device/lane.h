@@ -27,8 +27,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define LANE_IOV_MAX 160 /* entries of a slot: 126 data segments, header, status, region boundaries */
-#define LANE_BATCH 64    /* chains of one poll */
+#define LANE_IOV_MAX \
+	160           /* entries of a slot: 126 data segments, header, status, region boundaries */
+#define LANE_BATCH 64 /* chains of one poll */
 #define LANE_PUBLISH 8
 
 struct lane_map; /* a memory map as one lane uses it: counts the requests that still point into it */
@@ -68,7 +69,10 @@ struct lane_start {
 };
 
 /* requests: completed. batches: polls that found something. */
-struct lane_stats { uint64_t requests, batches, calls, kicks; unsigned in_flight; };
+struct lane_stats {
+	uint64_t requests, batches, calls, kicks;
+	unsigned in_flight;
+};
 
 struct lane_config {
 	const struct lane_ops *ops;
@@ -103,7 +107,8 @@ static inline void *lane_private(const struct lane *lane)
 {
 	return lane->private;
 }
-void lane_get_stats(const struct lane *lane, struct lane_stats *ret_stats); /* any thread, relaxed */
+void lane_get_stats(const struct lane *lane,
+		    struct lane_stats *ret_stats); /* any thread, relaxed */
 
 /*
  * Commands: main thread, one at a time per lane; done comes on the main loop, never before the command function returned.
@@ -111,7 +116,8 @@ void lane_get_stats(const struct lane *lane, struct lane_stats *ret_stats); /* a
  * nothing on a stopped lane (an fd is closed all the same) and answer 0. File descriptors belong to the lane from the call on.
  */
 typedef void lane_done_fn(void *opaque, struct lane *lane, int result);
-void lane_command_start(struct lane *lane, const struct lane_start *start, lane_done_fn *done, void *opaque);
+void lane_command_start(struct lane *lane, const struct lane_start *start, lane_done_fn *done,
+			void *opaque);
 void lane_command_stop(struct lane *lane, lane_done_fn *done, void *opaque);
 void lane_command_enable(struct lane *lane, bool enabled, lane_done_fn *done, void *opaque);
 void lane_command_set_call(struct lane *lane, int fd, lane_done_fn *done, void *opaque);
@@ -119,7 +125,8 @@ void lane_command_set_kick(struct lane *lane, int fd, lane_done_fn *done, void *
 void lane_command_set_err(struct lane *lane, int fd, lane_done_fn *done, void *opaque);
 /* The lane uses the new map for what it pops from now on; requests in flight keep the old one alive. memory: NULL pointers when
  * the ring does not lie in the map any more: the lane breaks. */
-void lane_command_set_map(struct lane *lane, struct mem_map *map, const struct virtq_memory *memory, lane_done_fn *done, void *opaque);
+void lane_command_set_map(struct lane *lane, struct mem_map *map, const struct virtq_memory *memory,
+			  lane_done_fn *done, void *opaque);
 
 /* For devices, on the lane's loop. written: bytes put into the writable part. */
 void lane_complete(struct lane_request *request, uint32_t written);

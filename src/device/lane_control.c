@@ -491,8 +491,8 @@ void lane_command_set_err(struct lane *lane, int fd, lane_done_fn *done, void *o
 	command_send_fd(lane, LANE_SET_ERR, fd, done, opaque);
 }
 
-void lane_command_set_map(struct lane *lane, struct mem_map *map,
-			  const struct virtq_memory *memory, lane_done_fn *done, void *opaque)
+void lane_command_set_map(struct lane *lane, struct mem_map *map, const struct virtq_memory *memory,
+			  lane_done_fn *done, void *opaque)
 {
 	struct lane_command *command = command_prepare(lane, LANE_SET_MAP, done, opaque);
 

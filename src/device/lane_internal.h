@@ -100,7 +100,7 @@ static inline struct lane_impl *lane_impl(struct lane *lane)
 }
 
 /* Only the lane's loop counts, so no read-modify-write is needed. */
-#define lane_count(lane, counter, by)                                                            \
+#define lane_count(lane, counter, by) \
 	store_relaxed(&(lane)->stats.counter, (lane)->stats.counter + (by))
 
 /* lane.c */

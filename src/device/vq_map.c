@@ -44,14 +44,16 @@ static bool name_seen_before(const struct vq_map_list *list, unsigned index)
 static int check_vq(struct vq_map_check *check, const char *iothread, unsigned vq)
 {
 	if (vq >= check->num_queues)
-		return error_set(check->error, -EINVAL,
-				 "vq index %u for IOThread \"%s\" must be less than num_queues %u in "
-				 "iothread-vq-mapping",
-				 vq, iothread, check->num_queues);
+		return error_set(
+			check->error, -EINVAL,
+			"vq index %u for IOThread \"%s\" must be less than num_queues %u in "
+			"iothread-vq-mapping",
+			vq, iothread, check->num_queues);
 	if (vq_is_taken(check, vq))
-		return error_set(check->error, -EINVAL,
-				 "cannot assign vq %u to IOThread \"%s\" because it is already assigned",
-				 vq, iothread);
+		return error_set(
+			check->error, -EINVAL,
+			"cannot assign vq %u to IOThread \"%s\" because it is already assigned", vq,
+			iothread);
 	vq_take(check, vq);
 	return 0;
 }
