@@ -21,4 +21,15 @@ static inline bool ring_event_passed(uint16_t event, uint16_t old_index, uint16_
 	return ring_distance(event, new_index) - 1u < ring_distance(old_index, new_index);
 }
 
+/*
+ * A mark in the past (the index at the last decision) while the index moves from old_index to new_index: it would be met
+ * again after 65536 entries, so one that old stays as far behind as an index can.
+ */
+static inline uint16_t ring_mark_keep(uint16_t mark, uint16_t old_index, uint16_t new_index)
+{
+	if (ring_distance(mark, new_index) < ring_distance(mark, old_index))
+		return (uint16_t)(new_index + 1);
+	return mark;
+}
+
 #endif

@@ -27,10 +27,26 @@ enum virtq_layout {
 };
 
 /* virtio 1.3, 2.7.5 */
-struct virtq_desc { struct le64 addr; struct le32 len; struct le16 flags; struct le16 next; };
-struct virtq_used_elem { struct le32 id; struct le32 len; };
-struct virtq_avail { struct le16 flags; struct le16 idx; struct le16 ring[]; };   /* then used_event */
-struct virtq_used { struct le16 flags; struct le16 idx; struct virtq_used_elem ring[]; }; /* then avail_event */
+struct virtq_desc {
+	struct le64 addr;
+	struct le32 len;
+	struct le16 flags;
+	struct le16 next;
+};
+struct virtq_used_elem {
+	struct le32 id;
+	struct le32 len;
+};
+struct virtq_avail {
+	struct le16 flags;
+	struct le16 idx;
+	struct le16 ring[];
+}; /* then used_event */
+struct virtq_used {
+	struct le16 flags;
+	struct le16 idx;
+	struct virtq_used_elem ring[];
+}; /* then avail_event */
 
 /* Where the three parts lie in this process. */
 struct virtq_memory {
@@ -39,16 +55,25 @@ struct virtq_memory {
 	struct virtq_used *used;   /* 4 bytes aligned, 6 + 8 * size bytes */
 };
 
-static inline uint64_t virtq_desc_bytes(unsigned size) { return 16ull * size; }
-static inline uint64_t virtq_avail_bytes(unsigned size) { return 6ull + 2ull * size; }
-static inline uint64_t virtq_used_bytes(unsigned size) { return 6ull + 8ull * size; }
+static inline uint64_t virtq_desc_bytes(unsigned size)
+{
+	return 16ull * size;
+}
+static inline uint64_t virtq_avail_bytes(unsigned size)
+{
+	return 6ull + 2ull * size;
+}
+static inline uint64_t virtq_used_bytes(unsigned size)
+{
+	return 6ull + 8ull * size;
+}
 
 struct virtq_config {
 	enum virtq_layout layout;
-	uint16_t size;      /* power of two, at most VIRTQ_SIZE_MAX */
-	uint16_t base;      /* device's end: the avail index to start at (SET_VRING_BASE) */
-	bool indirect;      /* VIRTIO_F_INDIRECT_DESC negotiated */
-	bool event_idx;     /* VIRTIO_F_EVENT_IDX negotiated */
+	uint16_t size; /* power of two, at most VIRTQ_SIZE_MAX */
+	uint16_t base; /* the index to start at: for the device's end from SET_VRING_BASE, for the driver's end 0 */
+	bool indirect;  /* VIRTIO_F_INDIRECT_DESC negotiated */
+	bool event_idx; /* VIRTIO_F_EVENT_IDX negotiated */
 	struct virtq_memory memory;
 };
 
@@ -60,12 +85,12 @@ struct virtq_config {
  * and last_writable still names the chain's last device-writable byte, so that a device can answer with an error.
  */
 struct virtq_chain {
-	uint16_t head;            /* id: unique among chains in flight (checked by the caller's slot table) */
+	uint16_t head; /* id: unique among chains in flight (checked by the caller's slot table) */
 	bool overflow;
-	unsigned readable_count;  /* iov[0 .. readable_count) */
-	unsigned writable_count;  /* iov[readable_count .. readable_count + writable_count) */
+	unsigned readable_count; /* iov[0 .. readable_count) */
+	unsigned writable_count; /* iov[readable_count .. readable_count + writable_count) */
 	uint64_t readable_bytes, writable_bytes;
-	uint8_t *last_writable;   /* NULL when nothing is writable */
+	uint8_t *last_writable; /* NULL when nothing is writable */
 };
 
 struct virtq_device {
@@ -74,9 +99,9 @@ struct virtq_device {
 	uint16_t size, mask;
 	bool indirect, event_idx;
 	struct virtq_memory memory;
-	struct mem_cursor ring_cursor;  /* for indirect tables */
+	struct mem_cursor ring_cursor; /* for indirect tables */
 	struct mem_cursor data_cursor;
-	const char *broken;             /* NULL, or the reason */
+	const char *broken; /* NULL, or the reason */
 	/* written for each chain */
 	uint16_t avail_next;  /* next avail entry to take */
 	uint16_t avail_seen;  /* avail->idx when we last looked */
@@ -87,14 +112,19 @@ struct virtq_device {
 	bool kicks_suppressed;
 };
 
+bool virtq_size_is_valid(unsigned size);
+
 /* The memory is checked by the caller (inside the map, aligned). Publishes nothing. -EINVAL for a size we cannot serve. */
-int virtq_device_init(struct virtq_device *q, const struct virtq_config *config, const struct mem_map *map);
+int virtq_device_init(struct virtq_device *q, const struct virtq_config *config,
+		      const struct mem_map *map);
 /* The memory map has been replaced: the same ring in the new map. */
-void virtq_device_remap(struct virtq_device *q, const struct virtq_memory *memory, const struct mem_map *map);
+void virtq_device_remap(struct virtq_device *q, const struct virtq_memory *memory,
+			const struct mem_map *map);
 /* Is there a chain that has not been taken? One shared load at most; cheap enough for a polling loop. */
 bool virtq_device_has_work(struct virtq_device *q);
 /* 1 and a chain, 0 when the ring is empty, -EPROTO when the ring is broken (q->broken says why). */
-int virtq_device_pop(struct virtq_device *q, struct iovec *iov, unsigned iov_max, struct virtq_chain *chain);
+int virtq_device_pop(struct virtq_device *q, struct iovec *iov, unsigned iov_max,
+		     struct virtq_chain *chain);
 /* Gives back the chain taken last, so that it is popped again (SUSPEND, full tables). */
 void virtq_device_unpop(struct virtq_device *q);
 /* Fills a used entry; the driver does not see it before the next publish. written: bytes the device wrote. */
@@ -110,12 +140,15 @@ bool virtq_device_kicks_enable(struct virtq_device *q);
 
 /* ---- driver's end ------------------------------------------------------------------------------------------- */
 
-struct virtq_sg { uint64_t addr; uint32_t len; }; /* as the device sees it */
+struct virtq_sg {
+	uint64_t addr;
+	uint32_t len;
+}; /* as the device sees it */
 
-struct virtq_driver_slot {       /* shadow: the device cannot reach it */
-	uint16_t next;           /* free list, or descs in the chain */
-	uint16_t count;          /* descriptors in use; 0 = not outstanding */
-	uint32_t writable;       /* bytes the device may write */
+struct virtq_driver_slot { /* shadow: the device cannot reach it */
+	uint16_t next;     /* free list, or descs in the chain */
+	uint16_t count;    /* descriptors in use; 0 = not outstanding */
+	uint32_t writable; /* bytes the device may write */
 };
 
 struct virtq_driver {
@@ -125,8 +158,9 @@ struct virtq_driver {
 	bool indirect, event_idx;
 	struct virtq_memory memory;
 	struct virtq_driver_slot *slots; /* caller's, `size` of them */
-	struct virtq_desc *tables;       /* caller's, shared memory: `table_len` descriptors per slot; NULL without indirect */
-	uint64_t tables_addr;            /* as the device sees them */
+	struct virtq_desc *
+		tables; /* caller's, shared memory: `table_len` descriptors per slot; NULL without indirect */
+	uint64_t tables_addr; /* as the device sees them */
 	uint16_t table_len;
 	const char *broken;
 	/* submitting side */
@@ -136,16 +170,24 @@ struct virtq_driver {
 	uint16_t avail_kicked; /* avail_public when the kick was last decided */
 	/* reaping side */
 	uint16_t used_next;
+	uint16_t used_seen; /* used->idx when we last looked */
 	bool calls_suppressed;
 };
 
-struct virtq_driver_tables { struct virtq_driver_slot *slots; struct virtq_desc *tables; uint64_t tables_addr; uint16_t table_len; };
+struct virtq_driver_tables {
+	struct virtq_driver_slot *slots;
+	struct virtq_desc *tables;
+	uint64_t tables_addr;
+	uint16_t table_len;
+};
 
 /* Zeroes the ring's memory. */
-int virtq_driver_init(struct virtq_driver *q, const struct virtq_config *config, const struct virtq_driver_tables *tables);
+int virtq_driver_init(struct virtq_driver *q, const struct virtq_config *config,
+		      const struct virtq_driver_tables *tables);
 /* Adds one chain: sg[0 .. out) readable, then sg[out .. out + in) writable. *ret_head is its id.
  * -ENOSPC when the ring is full, -EINVAL for an empty or too long chain. Not visible before publish. */
-int virtq_driver_add(struct virtq_driver *q, const struct virtq_sg *sg, unsigned out, unsigned in, uint16_t *ret_head);
+int virtq_driver_add(struct virtq_driver *q, const struct virtq_sg *sg, unsigned out, unsigned in,
+		     uint16_t *ret_head);
 void virtq_driver_publish(struct virtq_driver *q);
 /* After publish: does the device want a kick? Full fence inside; pairs with virtq_device_kicks_enable. */
 bool virtq_driver_should_kick(struct virtq_driver *q);

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The driver's end of a split ring (virtio 1.3, 2.7).
+ *
+ * Theory of operation: which descriptors are free, and which belong to a chain, is known from the shadow slots alone; the
+ * device can scribble over the ring and spoils nothing but its own requests. Free descriptors form a stack, so that a
+ * shallow queue uses the same few cache lines again and again.
+ *
+ * A chain goes straight into the ring when it is short and leaves as many descriptors free as it takes: the device then
+ * reads one line less. Otherwise, and when the feature and tables are there, it goes into the table of its slot and costs
+ * the ring one descriptor.
+ *
+ * Called by the thread that owns the queue. No system calls.
+ */
+#include "virtq/event.h"
+#include "virtq/split.h"
+
+#include <string.h>
+
+#define DIRECT_DESCS_MAX 4
+
+static int driver_break(struct virtq_driver *q, const char *reason)
+{
+	q->broken = reason;
+	return -EPROTO;
+}
+
+void virtq_driver_init_split(struct virtq_driver *q, uint16_t base)
+{
+	memset(q->memory.desc, 0, virtq_desc_bytes(q->size));
+	memset(q->memory.avail, 0, virtq_avail_bytes(q->size));
+	memset(q->memory.used, 0, virtq_used_bytes(q->size));
+	q->avail_next = q->avail_public = q->avail_kicked = base;
+	q->used_next = q->used_seen = base;
+	ring_store16(&q->memory.avail->idx, base);
+	ring_store16(&q->memory.used->idx, base);
+	if (!q->event_idx)
+		return;
+	ring_store16(split_used_event(&q->memory, q->size), base);
+	ring_store16(split_avail_event(&q->memory, q->size), base);
+}
+
+/* ---- submitting ---- */
+
+/* Into descriptors of the ring, taken from the stack of free ones. */
+static uint16_t chain_put_direct(struct virtq_driver *q, const struct virtq_sg *sg, unsigned out,
+				 unsigned count)
+{
+	uint16_t head = q->free_head, index = head;
+
+	for (unsigned i = 0; i < count; i++) {
+		uint16_t next = q->slots[index].next;
+		struct desc_copy desc = { .addr = sg[i].addr, .len = sg[i].len, .next = next };
+
+		desc.flags = (i < out ? 0 : VRING_DESC_F_WRITE) |
+			     (i + 1 < count ? VRING_DESC_F_NEXT : 0);
+		desc_store(&q->memory.desc[index], &desc);
+		index = next;
+	}
+	q->free_head = index;
+	q->free_count -= (uint16_t)count;
+	q->slots[head].count = (uint16_t)count;
+	return head;
+}
+
+/* Into the table that belongs to one descriptor of the ring. */
+static uint16_t chain_put_indirect(struct virtq_driver *q, const struct virtq_sg *sg, unsigned out,
+				   unsigned count)
+{
+	uint16_t head = q->free_head;
+	size_t first = (size_t)head * q->table_len;
+	struct virtq_desc *table = &q->tables[first];
+	const struct desc_copy desc = {
+		.addr = q->tables_addr + first * sizeof(struct virtq_desc),
+		.len = count * (uint32_t)sizeof(struct virtq_desc),
+		.flags = VRING_DESC_F_INDIRECT,
+	};
+
+	for (unsigned i = 0; i < count; i++) {
+		bool last = i + 1 == count;
+		const struct desc_copy entry = {
+			.addr = sg[i].addr,
+			.len = sg[i].len,
+			.flags = (i < out ? 0 : VRING_DESC_F_WRITE) |
+				 (last ? 0 : VRING_DESC_F_NEXT),
+			.next = last ? 0 : (uint16_t)(i + 1),
+		};
+
+		desc_store(&table[i], &entry);
+	}
+	desc_store(&q->memory.desc[head], &desc);
+	q->free_head = q->slots[head].next;
+	q->free_count--;
+	q->slots[head].count = 1;
+	return head;
+}
+
+static bool chain_goes_indirect(const struct virtq_driver *q, unsigned count)
+{
+	if (count == 1 || count > q->table_len)
+		return false;
+	return count > DIRECT_DESCS_MAX || q->free_count < 2 * count;
+}
+
+/* Bytes that the device may write, or -EINVAL when a used entry could not tell them. */
+static int64_t writable_bytes(const struct virtq_sg *sg, unsigned count)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		bytes += sg[i].len;
+	return bytes <= UINT32_MAX ? (int64_t)bytes : -EINVAL;
+}
+
+int virtq_driver_add_split(struct virtq_driver *q, const struct virtq_sg *sg, unsigned out,
+			   unsigned in, uint16_t *ret_head)
+{
+	unsigned count = out + in;
+	int64_t writable;
+	bool indirect;
+	uint16_t head;
+
+	if (unlikely(q->broken))
+		return -EPROTO;
+	/* virtio 1.3, 2.7.5.3.1: no chain is longer than the ring, not in a table either */
+	if (unlikely(count < 1 || out > q->size || in > q->size || count > q->size))
+		return -EINVAL;
+	indirect = chain_goes_indirect(q, count);
+	if (unlikely(q->free_count < (indirect ? 1 : count)))
+		return -ENOSPC;
+	writable = writable_bytes(sg + out, in);
+	if (unlikely(writable < 0))
+		return -EINVAL;
+	head = indirect ? chain_put_indirect(q, sg, out, count) :
+			  chain_put_direct(q, sg, out, count);
+	q->slots[head].writable = (uint32_t)writable;
+	ring_store16(&q->memory.avail->ring[q->avail_next++ & q->mask], head);
+	*ret_head = head;
+	return 0;
+}
+
+void virtq_driver_publish_split(struct virtq_driver *q)
+{
+	if (unlikely(q->broken) || q->avail_public == q->avail_next)
+		return;
+	/* pairs with device_split.c:avail_refresh */
+	ring_publish16(&q->memory.avail->idx, q->avail_next);
+	q->avail_kicked = ring_mark_keep(q->avail_kicked, q->avail_public, q->avail_next);
+	q->avail_public = q->avail_next;
+}
+
+/* ---- reaping ---- */
+
+bool virtq_driver_has_work_split(const struct virtq_driver *q)
+{
+	if (unlikely(q->broken))
+		return false;
+	/* take reads it again, checks it, and orders what follows */
+	return q->used_next != q->used_seen || ring_load16(&q->memory.used->idx) != q->used_next;
+}
+
+/* Looks how far the device is. 1: something is finished, 0: nothing, -EPROTO. */
+static int used_refresh(struct virtq_driver *q)
+{
+	/* pairs with device_split.c:virtq_device_publish_split */
+	uint16_t seen = ring_acquire16(&q->memory.used->idx);
+
+	if (unlikely(ring_distance(q->used_next, seen) >
+		     ring_distance(q->used_next, q->avail_public)))
+		return driver_break(q, "the used index is ahead of what was made available");
+	q->used_seen = seen;
+	return seen != q->used_next;
+}
+
+/* The chain's descriptors go back onto the stack in their old order. */
+static void chain_free(struct virtq_driver *q, uint16_t head)
+{
+	uint16_t count = q->slots[head].count, tail = head;
+
+	for (unsigned i = 1; i < count; i++)
+		tail = q->slots[tail].next;
+	q->slots[tail].next = q->free_head;
+	q->slots[head].count = 0;
+	q->free_head = head;
+	q->free_count += count;
+}
+
+int virtq_driver_take_split(struct virtq_driver *q, uint16_t *ret_head, uint32_t *ret_written)
+{
+	const struct virtq_used_elem *elem;
+	uint32_t id, written;
+
+	if (unlikely(q->broken))
+		return -EPROTO;
+	if (q->used_next == q->used_seen) {
+		int found = used_refresh(q);
+
+		if (found <= 0)
+			return found;
+	}
+	elem = &q->memory.used->ring[q->used_next & q->mask];
+	id = le32toh(load_relaxed(&elem->id.raw));
+	written = le32toh(load_relaxed(&elem->len.raw));
+	if (unlikely(id >= q->size))
+		return driver_break(q, "a used entry names no descriptor");
+	if (unlikely(!q->slots[id].count))
+		return driver_break(q, "a used entry names a chain that is not outstanding");
+	if (unlikely(written > q->slots[id].writable))
+		return driver_break(q,
+				    "a used entry says that more was written than there is room");
+	q->used_next++;
+	chain_free(q, (uint16_t)id);
+	*ret_head = (uint16_t)id;
+	*ret_written = written;
+	return 1;
+}
+
+/* ---- notifications: virtio 1.3, 2.7.7 and 2.7.10 ---- */
+
+bool virtq_driver_should_kick_split(struct virtq_driver *q)
+{
+	uint16_t event, kicked = q->avail_kicked;
+
+	if (unlikely(q->broken))
+		return false;
+	/* avail->idx is out before we read what the device wants: pairs with virtq_device_kicks_enable_split */
+	fence_full();
+	if (!q->event_idx)
+		return !(ring_load16(&q->memory.used->flags) & VRING_USED_F_NO_NOTIFY);
+	event = ring_load16(split_avail_event(&q->memory, q->size));
+	q->avail_kicked = q->avail_public;
+	return ring_event_passed(event, kicked, q->avail_public);
+}
+
+/* With EVENT_IDX the flags stay 0 (2.7.7.1), and an event that stays behind is silence enough. */
+void virtq_driver_calls_suppress_split(struct virtq_driver *q)
+{
+	if (q->calls_suppressed || unlikely(q->broken))
+		return;
+	q->calls_suppressed = true;
+	if (!q->event_idx)
+		ring_store16(&q->memory.avail->flags, VRING_AVAIL_F_NO_INTERRUPT);
+}
+
+bool virtq_driver_calls_enable_split(struct virtq_driver *q, uint16_t skip)
+{
+	uint16_t outstanding = ring_distance(q->used_next, q->avail_public);
+
+	if (unlikely(q->broken))
+		return false;
+	q->calls_suppressed = false;
+	skip = q->event_idx && outstanding ? MIN(skip, (uint16_t)(outstanding - 1)) : 0;
+	if (q->event_idx)
+		ring_store16(split_used_event(&q->memory, q->size),
+			     (uint16_t)(q->used_next + skip));
+	else
+		ring_store16(&q->memory.avail->flags, 0);
+	/* our wish is out before we look again: pairs with device_split.c:virtq_device_should_call_split */
+	fence_full();
+	return ring_distance(q->used_next, ring_load16(&q->memory.used->idx)) > skip;
+}
