@@ -98,10 +98,11 @@ static int file_refresh(struct block_node *node, struct error *error)
 	if (ret < 0)
 		return ret;
 	if (size == 0 || size % alignment)
-		return error_set(error, -EINVAL,
-				 "Size of image '%s' is now %llu bytes, which is not a multiple of %u: "
-				 "the disk keeps its size",
-				 file->filename, (unsigned long long)size, alignment);
+		return error_set(
+			error, -EINVAL,
+			"Size of image '%s' is now %llu bytes, which is not a multiple of %u: "
+			"the disk keeps its size",
+			file->filename, (unsigned long long)size, alignment);
 	store_relaxed(&node->size, size);
 	return 0;
 }
