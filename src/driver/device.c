@@ -1,0 +1,358 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Opening and closing a device, its description and its events. One thread at a time; blocks on the transport.
+ *
+ * Opening is a row of steps over one half-built object; ringlane_close copes with any prefix of them.
+ *
+ * System calls: epoll_create1, epoll_ctl, epoll_wait, poll, sched_getaffinity, close.
+ */
+#include "driver/device.h"
+
+#include "base/fd.h"
+#include "driver/uri.h"
+
+#include <errno.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_ring.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#define TIMEOUT_MS_DEFAULT 5000
+#define QUEUE_SIZE_DEFAULT 256
+#define QUEUE_SIZE_MIN 4 /* header, data, status */
+#define QUEUES_MAX 256
+
+const char *ringlane_version(void)
+{
+	return RINGLANE_VERSION;
+}
+
+/* ---- options ---- */
+
+static int options_check(struct ringlane_options *options, struct error *error)
+{
+	unsigned size;
+
+	if (!options->timeout_ms)
+		options->timeout_ms = TIMEOUT_MS_DEFAULT;
+	if (!options->queue_size)
+		options->queue_size = QUEUE_SIZE_DEFAULT;
+	size = options->queue_size;
+	if (size < QUEUE_SIZE_MIN || size > VIRTQ_SIZE_MAX || (size & (size - 1)))
+		return error_set(error, -EINVAL,
+				 "a queue of %u entries: it must be a power of two from %d to %d",
+				 size, QUEUE_SIZE_MIN, VIRTQ_SIZE_MAX);
+	return 0;
+}
+
+static unsigned cpu_count(void)
+{
+	cpu_set_t set;
+
+	return sched_getaffinity(0, sizeof(set), &set) < 0 ? 1 : (unsigned)CPU_COUNT(&set);
+}
+
+static int queues_choose(struct ringlane_info *info, unsigned wanted, struct error *error)
+{
+	unsigned max = MIN(info->queue_max, QUEUES_MAX);
+
+	if (wanted > max)
+		return error_set(error, -EINVAL, "%u queues are wanted, the device has %u", wanted,
+				 max);
+	info->queues = wanted ? wanted : MIN(cpu_count(), max);
+	return 0;
+}
+
+/* ---- what the device says of itself ---- */
+
+static int config_read(struct ringlane_device *device, struct ringlane_info *info,
+		       struct error *error)
+{
+	struct virtio_blk_config config;
+	uint32_t size;
+	int ret = device->transport->ops->get_config(device->transport, &config, sizeof(config),
+						     &size, error);
+
+	if (ret == -ENOTSUP)
+		return error_set(
+			error, ret,
+			"the back end tells no configuration: the size of its disk is unknown");
+	if (ret < 0)
+		return ret;
+	return blk_config_parse(&config, MIN(size, (uint32_t)sizeof(config)), info, error);
+}
+
+static int negotiate(struct ringlane_device *device, struct error *error)
+{
+	struct ringlane_info *info = &device->info;
+	struct transport_facts facts;
+	int ret;
+
+	device->transport->ops->get_facts(device->transport, &facts);
+	info->features = facts.features;
+	info->features_acked = facts.features & blk_features_known();
+	info->protocol_features = facts.protocol_features;
+	info->mem_slots = facts.mem_slots;
+	if (!(info->features_acked >> VIRTIO_F_VERSION_1 & 1))
+		return error_set(error, -ENOTSUP, "the device does not offer VIRTIO_F_VERSION_1");
+	ret = device->transport->ops->set_features(device->transport, info->features_acked, error);
+	if (ret == 0)
+		ret = config_read(device, info, error);
+	info->queue_max = MIN(info->queue_max, facts.queue_max);
+	return ret;
+}
+
+/* What queues check requests against. */
+static void limits_set(struct ringlane_device *device, const struct ringlane_options *options)
+{
+	struct ringlane_info *info = &device->info;
+	struct queue_limits *limits = &device->limits;
+
+	info->queue_size = options->queue_size;
+	info->read_only |= options->read_only;
+	info->seg_max = MIN(info->seg_max, options->queue_size - 2);
+	limits->capacity = info->capacity;
+	limits->block_mask = info->logical_block_size - 1;
+	limits->discard_max = info->discard_max;
+	limits->discard_ranges = info->discard_ranges;
+	limits->write_zeroes_max = info->write_zeroes_max;
+	limits->write_zeroes_ranges = info->write_zeroes_ranges;
+	limits->seg_max = info->seg_max;
+	limits->segment_bytes_max = QUEUE_REQUEST_MAX;
+	if (info->size_max)
+		limits->segment_bytes_max = MIN(info->size_max, QUEUE_REQUEST_MAX);
+	limits->read_only = info->read_only;
+	limits->flush = info->flush;
+}
+
+/* ---- queues ---- */
+
+static bool device_acked(const struct ringlane_device *device, unsigned feature)
+{
+	return device->info.features_acked >> feature & 1;
+}
+
+static struct queue_setup setup_of(struct ringlane_device *device)
+{
+	return (struct queue_setup){
+		.limits = &device->limits,
+		.memory = &device->memory,
+		.size = (uint16_t)device->info.queue_size,
+		.indirect = device_acked(device, VIRTIO_RING_F_INDIRECT_DESC),
+		.event_idx = device_acked(device, VIRTIO_RING_F_EVENT_IDX),
+		.has_ranges = device->info.discard_max || device->info.write_zeroes_max,
+		.gone_fd = device->transport->ops->gone_fd(device->transport),
+	};
+}
+
+static int queue_start(struct ringlane_device *device, unsigned index, struct error *error)
+{
+	const struct ringlane_queue *queue = device->queues[index];
+	const struct transport_ring ring = {
+		.size = queue->ring.size,
+		.desc = queue->ring.memory.desc,
+		.avail = queue->ring.memory.avail,
+		.used = queue->ring.memory.used,
+		.kick_fd = queue->kick_fd,
+		.call_fd = queue->call_fd,
+	};
+	int ret = device->transport->ops->queue_start(device->transport, index, &ring, error);
+
+	if (ret == 0)
+		device->started++;
+	return ret;
+}
+
+/* One region for the rings of all queues: some devices take few regions. */
+static int queues_make(struct ringlane_device *device, struct error *error)
+{
+	const struct queue_setup setup = setup_of(device);
+	size_t bytes = queue_shared_bytes(&setup);
+	unsigned count = device->info.queues;
+	int ret;
+
+	device->queues = calloc(count, sizeof(struct ringlane_queue *));
+	if (!device->queues)
+		return error_set(error, -ENOMEM, "out of memory");
+	ret = dma_region_alloc(count * bytes, &device->shared, error);
+	for (unsigned i = 0; ret == 0 && i < count; i++)
+		ret = queue_new(&setup, (uint8_t *)device->shared.addr + i * bytes,
+				&device->queues[i], error);
+	if (ret == 0)
+		ret = device->transport->ops->mem_add(device->transport, &device->shared, error);
+	for (unsigned i = 0; ret == 0 && i < count; i++)
+		ret = queue_start(device, i, error);
+	return ret;
+}
+
+/* After a stop that failed nothing more is asked: the transport's end is all that is left. */
+static void queues_stop(struct ringlane_device *device)
+{
+	int ret = 0;
+
+	for (unsigned i = 0; i < device->started && ret == 0; i++)
+		ret = device->transport->ops->queue_stop(device->transport, i, NULL);
+	device->started = 0;
+}
+
+static void queues_free(struct ringlane_device *device)
+{
+	for (unsigned i = 0; device->queues && i < device->info.queues; i++)
+		queue_free(device->queues[i]);
+	free(device->queues);
+	dma_region_free(&device->shared);
+}
+
+struct ringlane_queue *ringlane_queue_get(struct ringlane_device *device, unsigned index)
+{
+	return index < device->info.queues ? device->queues[index] : NULL;
+}
+
+/* ---- events ---- */
+
+static int event_watch(int epoll_fd, int fd, uint32_t events)
+{
+	struct epoll_event event = { .events = events, .data.fd = fd };
+
+	if (fd < 0)
+		return 0;
+	return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+static int events_open(struct ringlane_device *device, struct error *error)
+{
+	const struct transport *transport = device->transport;
+	int ret;
+
+	device->event_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (device->event_fd < 0)
+		return error_set(error, -errno, "epoll_create1: %s", strerrordesc_np(errno));
+	ret = event_watch(device->event_fd, transport->ops->gone_fd(transport), EPOLLRDHUP);
+	if (ret == 0)
+		ret = event_watch(device->event_fd, transport->ops->event_fd(transport), EPOLLIN);
+	return ret < 0 ? error_set(error, ret, "epoll_ctl: %s", strerrordesc_np(-ret)) : 0;
+}
+
+int ringlane_event_fd(const struct ringlane_device *device)
+{
+	return device->event_fd;
+}
+
+static bool device_is_gone(const struct ringlane_device *device)
+{
+	struct pollfd socket = { .fd = device->transport->ops->gone_fd(device->transport),
+				 .events = POLLRDHUP };
+
+	return poll(&socket, 1, 0) > 0;
+}
+
+/* A configuration that cannot be read or makes no sense changes nothing. */
+static void config_refresh(struct ringlane_device *device)
+{
+	struct ringlane_info info = device->info;
+
+	if (config_read(device, &info, NULL) < 0)
+		return;
+	device->info.capacity = info.capacity;
+	device->info.write_cache = info.write_cache;
+	store_relaxed(&device->limits.capacity, info.capacity);
+}
+
+int ringlane_event(struct ringlane_device *device)
+{
+	int ret = device->transport->ops->event(device->transport);
+
+	if (ret < 0)
+		epoll_ctl(device->event_fd, EPOLL_CTL_DEL,
+			  device->transport->ops->event_fd(device->transport), NULL);
+	if (ret > 0)
+		config_refresh(device);
+	if (device_is_gone(device))
+		return -ECONNRESET;
+	return ret > 0;
+}
+
+void ringlane_get_info(const struct ringlane_device *device, struct ringlane_info *ret_info)
+{
+	*ret_info = device->info;
+}
+
+/* ---- open and close ---- */
+
+static int transport_open(const struct uri *uri, const struct ringlane_options *options,
+			  struct transport **ret_transport, struct error *error)
+{
+	switch (uri->scheme) {
+	case URI_VHOST_USER_BLK:
+		return transport_vhost_user_open(uri->address, options->timeout_ms, ret_transport,
+						 error);
+	}
+	return error_set(error, -EINVAL, "unknown transport");
+}
+
+static int device_setup(struct ringlane_device *device, const struct uri *uri,
+			const struct ringlane_options *options, struct error *error)
+{
+	int ret = memory_init(&device->memory);
+
+	if (ret < 0)
+		return error_set(error, ret, "out of memory");
+	ret = transport_open(uri, options, &device->transport, error);
+	if (ret == 0)
+		ret = negotiate(device, error);
+	if (ret == 0)
+		ret = queues_choose(&device->info, options->queues, error);
+	if (ret < 0)
+		return ret;
+	limits_set(device, options);
+	ret = events_open(device, error);
+	if (ret == 0)
+		ret = queues_make(device, error);
+	if (ret == 0)
+		ret = device->transport->ops->start(device->transport, error);
+	return ret;
+}
+
+int ringlane_open(const char *uri, const struct ringlane_options *options,
+		  struct ringlane_device **ret_device, struct ringlane_error *public_error)
+{
+	struct ringlane_options chosen = options ? *options : (struct ringlane_options){ 0 };
+	struct error *error = error_of(public_error);
+	struct ringlane_device *device;
+	struct uri parsed;
+	int ret = uri_parse(uri, &parsed, error);
+
+	if (ret == 0)
+		ret = options_check(&chosen, error);
+	if (ret < 0)
+		return ret;
+	device = aligned_alloc(CACHE_LINE, sizeof(*device));
+	if (!device)
+		return error_set(error, -ENOMEM, "out of memory");
+	*device = (struct ringlane_device){ .event_fd = -1, .shared.fd = -1 };
+	ret = device_setup(device, &parsed, &chosen, error);
+	if (ret < 0) {
+		ringlane_close(device);
+		return ret;
+	}
+	*ret_device = device;
+	return 0;
+}
+
+void ringlane_close(struct ringlane_device *device)
+{
+	if (!device)
+		return;
+	queues_stop(device);
+	fd_close(&device->event_fd);
+	if (device->transport)
+		device->transport->ops->close(device->transport);
+	queues_free(device);
+	device_regions_free(device);
+	if (device->memory.table)
+		memory_fini(&device->memory);
+	free(device);
+}

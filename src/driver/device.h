@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/* What is behind struct ringlane_device. Owned by one thread; queues have threads of their own (queue.h). */
+#ifndef RINGLANE_DRIVER_DEVICE_H
+#define RINGLANE_DRIVER_DEVICE_H
+
+#include "driver/blk_config.h"
+#include "driver/memory.h"
+#include "driver/queue.h"
+#include "driver/transport.h"
+#include "mem/dma.h"
+
+#include <ringlane/ringlane.h>
+
+struct device_region {
+	struct dma_region dma; /* the fd is ours */
+	bool owned;            /* the mapping is ours too */
+};
+
+struct ringlane_device {
+	struct queue_limits limits;
+	struct memory memory;
+	struct transport *transport;
+	int event_fd; /* epoll: the transport's event_fd and gone_fd */
+	struct ringlane_info info;
+	struct dma_region shared; /* rings and lines of all queues */
+	unsigned started;         /* queues [0, started) are known to the device */
+	struct ringlane_queue **queues;
+	struct device_region *regions;
+	unsigned region_count;
+};
+
+static_assert(sizeof(struct ringlane_error) == sizeof(struct error) &&
+		      offsetof(struct ringlane_error, text) == offsetof(struct error, text),
+	      "the public error object is the internal one");
+
+static inline struct error *error_of(struct ringlane_error *error)
+{
+	return (struct error *)error;
+}
+
+/* device_memory.c: undoes what ringlane_mem_* did and was not undone; the transport is closed. */
+void device_regions_free(struct ringlane_device *device);
+
+#endif

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Memory that requests may use: allocated here, or registered by the caller. On the thread that owns the device; the
+ * queues go on meanwhile. A region is told to the device before queues accept addresses in it, and taken from the queues
+ * before it is taken from the device.
+ *
+ * System calls: fcntl (duplicates the caller's fd), sysconf.
+ */
+#include "base/fd.h"
+#include "base/overflow.h"
+#include "driver/device.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void region_fini(struct device_region *region)
+{
+	if (region->owned)
+		dma_region_free(&region->dma);
+	fd_close(&region->dma.fd);
+}
+
+void device_regions_free(struct ringlane_device *device)
+{
+	for (unsigned i = 0; i < device->region_count; i++)
+		region_fini(&device->regions[i]);
+	free(device->regions);
+}
+
+/* Takes the region over on success. */
+static int region_add(struct ringlane_device *device, const struct device_region *region,
+		      struct error *error)
+{
+	struct transport *transport = device->transport;
+	struct device_region *regions;
+	int ret;
+
+	regions = reallocarray(device->regions, device->region_count + 1, sizeof(*regions));
+	if (!regions)
+		return error_set(error, -ENOMEM, "out of memory");
+	device->regions = regions;
+	ret = transport->ops->mem_add(transport, &region->dma, error);
+	if (ret < 0)
+		return ret;
+	ret = memory_add(&device->memory, region->dma.addr, region->dma.size);
+	if (ret < 0) {
+		transport->ops->mem_remove(transport, &region->dma, NULL);
+		return error_set(error, ret, "out of memory");
+	}
+	regions[device->region_count++] = *region;
+	return 0;
+}
+
+static struct device_region *region_find(struct ringlane_device *device, const void *addr,
+					 bool owned)
+{
+	for (unsigned i = 0; i < device->region_count; i++) {
+		struct device_region *region = &device->regions[i];
+
+		if (region->dma.addr == addr && region->owned == owned)
+			return region;
+	}
+	return NULL;
+}
+
+/* The region is forgotten here even when the device cannot be told any more. */
+static int region_remove(struct ringlane_device *device, struct device_region *region,
+			 struct error *error)
+{
+	int ret = memory_remove(&device->memory, region->dma.addr);
+
+	if (ret < 0)
+		return error_set(error, ret, "out of memory");
+	ret = device->transport->ops->mem_remove(device->transport, &region->dma, error);
+	region_fini(region);
+	*region = device->regions[--device->region_count];
+	return ret;
+}
+
+void *ringlane_mem_alloc(struct ringlane_device *device, size_t size, struct ringlane_error *error)
+{
+	struct device_region region = { .owned = true };
+
+	if (dma_region_alloc(size, &region.dma, error_of(error)) < 0)
+		return NULL;
+	if (region_add(device, &region, error_of(error)) < 0) {
+		region_fini(&region);
+		return NULL;
+	}
+	return region.dma.addr;
+}
+
+void ringlane_mem_free(struct ringlane_device *device, void *addr)
+{
+	struct device_region *region = addr ? region_find(device, addr, true) : NULL;
+
+	if (region)
+		region_remove(device, region, NULL);
+}
+
+static int register_check(const struct ringlane_device *device, const void *addr, size_t size,
+			  uint64_t offset, struct error *error)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), end;
+
+	if (!size || (((uintptr_t)addr | size | offset) & (page - 1)))
+		return error_set(error, -EINVAL, "memory to register must be whole pages");
+	if (add_overflows((uintptr_t)addr, size, &end) || offset > INT64_MAX - size)
+		return error_set(error, -EINVAL, "memory to register is too large");
+	if (memory_overlaps(&device->memory, addr, size))
+		return error_set(error, -EEXIST, "memory to register overlaps what is registered");
+	return 0;
+}
+
+int ringlane_mem_register(struct ringlane_device *device, void *addr, size_t size, int fd,
+			  uint64_t offset, struct ringlane_error *public_error)
+{
+	struct error *error = error_of(public_error);
+	struct device_region region = {
+		.dma = { .addr = addr, .size = size, .fd = -1, .fd_offset = offset },
+	};
+	int ret = register_check(device, addr, size, offset, error);
+
+	if (ret < 0)
+		return ret;
+	region.dma.fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (region.dma.fd < 0)
+		return error_set(error, -errno, "memory to register: fd %d: %s", fd,
+				 strerrordesc_np(errno));
+	ret = region_add(device, &region, error);
+	if (ret < 0)
+		region_fini(&region);
+	return ret;
+}
+
+int ringlane_mem_unregister(struct ringlane_device *device, void *addr,
+			    struct ringlane_error *public_error)
+{
+	struct device_region *region = region_find(device, addr, false);
+
+	if (!region)
+		return error_set(error_of(public_error), -ENOENT,
+				 "no memory is registered at this address");
+	return region_remove(device, region, error_of(public_error));
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * How a driver reaches its device: the control path. Each transport embeds struct transport and fills in a table of
+ * operations. Nothing here is called per request: a queue rings its device by the kick fd that it gave to queue_start.
+ *
+ * All calls from the thread that owns the device (see ringlane.h); each blocks at most for the timeout of open.
+ */
+#ifndef RINGLANE_DRIVER_TRANSPORT_H
+#define RINGLANE_DRIVER_TRANSPORT_H
+
+#include "base/error.h"
+#include "mem/dma.h"
+
+#include <stdint.h>
+
+struct transport_facts {
+	uint64_t features; /* virtio bits that the device offers */
+	uint64_t protocol_features;
+	unsigned queue_max;
+	unsigned mem_slots;
+};
+
+struct transport_ring {
+	uint16_t size;
+	const void *desc, *avail, *used;
+	int kick_fd, call_fd; /* borrowed until queue_stop */
+};
+
+struct transport;
+
+struct transport_ops {
+	/* Frees the transport. The device may go on writing to memory it was given until then. */
+	void (*close)(struct transport *transport);
+	void (*get_facts)(const struct transport *transport, struct transport_facts *ret_facts);
+	/* The bits of the transport itself are added to features. */
+	int (*set_features)(struct transport *transport, uint64_t features, struct error *error);
+	/* Zeroes bytes first; *ret_size: how many of them the device has. */
+	int (*get_config)(struct transport *transport, void *bytes, uint32_t size,
+			  uint32_t *ret_size, struct error *error);
+	/* -ENOSPC: no further region. */
+	int (*mem_add)(struct transport *transport, const struct dma_region *region,
+		       struct error *error);
+	int (*mem_remove)(struct transport *transport, const struct dma_region *region,
+			  struct error *error);
+	int (*queue_start)(struct transport *transport, unsigned index,
+			   const struct transport_ring *ring, struct error *error);
+	/* Finishes what is in flight. */
+	int (*queue_stop)(struct transport *transport, unsigned index, struct error *error);
+	/* The driver is ready: DRIVER_OK. */
+	int (*start)(struct transport *transport, struct error *error);
+	/* Hangs up when the device is gone; other readiness means nothing. */
+	int (*gone_fd)(const struct transport *transport);
+	/* Readable when event() has something to say; -1: never. */
+	int (*event_fd)(const struct transport *transport);
+	/* 1: the configuration changed, 0: nothing, -errno: there will be no more events. */
+	int (*event)(struct transport *transport);
+};
+
+struct transport {
+	const struct transport_ops *ops;
+};
+
+int transport_vhost_user_open(const char *path, unsigned timeout_ms,
+			      struct transport **ret_transport, struct error *error);
+
+#endif
