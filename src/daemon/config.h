@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the command line asks for: parsed, cross-checked, not yet done.
+ *
+ * config_parse() is pure but for looking at file descriptors and file types that the line names: it opens, creates and changes
+ * nothing. When it succeeds, the references between exports, nodes and IOThreads hold, and the mapping of each export is valid.
+ * Strings of the specs live in the JSON trees, which the config owns.
+ */
+#ifndef RINGLANE_DAEMON_CONFIG_H
+#define RINGLANE_DAEMON_CONFIG_H
+
+#include "base/error.h"
+#include "daemon/schema.h"
+#include "device/blk.h"
+#include "device/vq_map.h"
+
+#include <jansson.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#define CONFIG_ID_MAX 63
+
+enum config_action {
+	CONFIG_RUN,
+	CONFIG_HELP,
+	CONFIG_VERSION,
+	CONFIG_CAPABILITIES,
+	CONFIG_OBJECT_HELP,
+	CONFIG_BLOCKDEV_HELP,
+	CONFIG_EXPORT_HELP,
+};
+
+struct iothread_spec {
+	STAILQ_ENTRY(iothread_spec) next;
+	json_t *tree;
+	const char *id;
+	unsigned type;
+	uint64_t poll_max_ns, poll_grow, poll_shrink;
+	json_t *cpus_value;
+	bool pinned;
+	cpu_set_t cpus;
+};
+
+/* All keys of all drivers; a driver's schema says which of them it takes. */
+struct blockdev_values {
+	const char *driver, *node_name, *filename;
+	unsigned locking, discard, aio, only_off; /* indices of choices */
+	bool read_only, auto_read_only, direct, no_flush, read_zeroes;
+	uint64_t size, offset, latency_ns, busy_ns, every, bytes;
+	json_t *file, *ops;
+	const char *error_name;
+};
+
+struct blockdev_driver;
+
+struct blockdev_spec {
+	STAILQ_ENTRY(blockdev_spec) next;
+	json_t *tree;
+	const struct blockdev_driver *driver;
+	char name[CONFIG_ID_MAX + 1];
+	char origin[CONFIG_ID_MAX + 16]; /* "--blockdev NAME": begins what is said about it */
+	struct blockdev_values values;
+	struct blockdev_spec *child;
+	bool has_size;
+	int error_number;
+	unsigned op_mask;
+	bool written; /* some export writes it */
+};
+
+enum export_address { EXPORT_UNIX, EXPORT_FD };
+
+struct export_spec {
+	STAILQ_ENTRY(export_spec) next;
+	json_t *tree;
+	const char *id, *node_name, *path, *fd_text, *serial, *iothread;
+	unsigned type, address, writethrough;
+	bool writable, fixed_iothread;
+	uint64_t num_queues, logical_block_size;
+	json_t *map_value;
+	struct vq_map_entry *entries;
+	uint16_t *vqs;
+	struct vq_map_list map; /* of entries; count 0 = none given */
+	int fd;                 /* EXPORT_FD */
+	bool fd_listens;
+	struct blockdev_spec *node;
+	char serial_text[BLK_ID_BYTES + 1];
+	char origin[CONFIG_ID_MAX + 16];
+};
+
+/* The back-end program convention of vhost-user. */
+struct short_form {
+	const char *socket_path, *fd_text, *blk_file;
+	bool read_only;
+};
+
+struct config {
+	enum config_action action;
+	const char *pidfile;
+	bool daemonize;
+	struct short_form short_form;
+	STAILQ_HEAD(, iothread_spec) iothreads;
+	STAILQ_HEAD(, blockdev_spec) blockdevs; /* a child stands before its parents */
+	STAILQ_HEAD(, export_spec) exports;
+};
+
+void config_init(struct config *config);
+void config_fini(struct config *config);
+/* The first mistake ends it with one sentence. */
+int config_parse(struct config *config, int argc, char **argv, struct error *error);
+
+/* What several tables need: a name as QEMU takes it: a letter, then letters, digits, '-', '.', '_'. */
+int config_check_id(const char *key, const char *id, struct error *error);
+struct iothread_spec *config_find_iothread(const struct config *config, const char *id);
+struct blockdev_spec *config_find_blockdev(const struct config *config, const char *name);
+
+/* Each takes the tree, whatever it returns. */
+int iothread_spec_add(struct config *config, json_t *tree, struct error *error);
+int blockdev_spec_add(struct config *config, json_t *tree, struct error *error);
+int export_spec_add(struct config *config, json_t *tree, struct error *error);
+int short_form_add(struct config *config, struct error *error);
+
+/* When all are known: references, mappings, who writes what. */
+int export_specs_check(struct config *config, struct error *error);
+
+/* A serial that is the same in each run and differs for others: the beginning of name and a hash. */
+void export_spec_make_serial(struct export_spec *spec, const char *name, const char *hashed);
+
+void iothread_spec_free(struct iothread_spec *spec);
+void blockdev_spec_free(struct blockdev_spec *spec);
+void export_spec_free(struct export_spec *spec);
+
+void iothread_spec_print_help(FILE *file);
+void blockdev_spec_print_help(FILE *file);
+void export_spec_print_help(FILE *file);
+
+#endif

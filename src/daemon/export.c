@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The life of an export: its device, its socket, and one connection at a time. States: export_internal.h.
+ *
+ * A second client that connects while one is served waits in the socket's backlog; it is accepted when the first has gone and all
+ * that was its is forgotten. Nothing here waits: each step of closing is taken when the one before has been answered. The last
+ * step runs at the end of a loop's turn, so that nothing is freed below its own callback. Main thread.
+ */
+#include "daemon/export_internal.h"
+#include "daemon/log.h"
+#include "daemon/process.h"
+
+#include "base/clock.h"
+#include "base/cpu_list.h"
+#include "base/fd.h"
+#include "vhost_user/wire.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define ACCEPT_AGAIN_NS NS_PER_S
+
+#define PROTOCOL_FEATURES                                                                         \
+	(1ull << VHU_PROTOCOL_MQ | 1ull << VHU_PROTOCOL_REPLY_ACK | 1ull << VHU_PROTOCOL_CONFIG | \
+	 1ull << VHU_PROTOCOL_CONFIGURE_MEM_SLOTS | 1ull << VHU_PROTOCOL_BACKEND_REQ |            \
+	 1ull << VHU_PROTOCOL_RESET_DEVICE | 1ull << VHU_PROTOCOL_STATUS)
+
+static void try_accept(struct export *export);
+
+/* ---- closing ---- */
+
+static void end(struct export *export)
+{
+	export->state = EXPORT_ENDED;
+	export->config.ended(export->config.opaque);
+}
+
+static void listener_removed(struct loop_fd *source)
+{
+	struct export *export = container_of(source, struct export, listener);
+
+	fd_close(&export->listen_fd);
+	end(export);
+}
+
+static void stop_listening(struct export *export)
+{
+	loop_timer_clear(export->loop, &export->accept_again);
+	export_unlink(export);
+	if (export->listen_fd < 0)
+		end(export);
+	else
+		loop_fd_remove(&export->listener, listener_removed);
+}
+
+static void finish_close(struct loop_defer *defer)
+{
+	struct export *export = container_of(defer, struct export, finish);
+
+	export_forget_rings(export);
+	vhu_backend_free(export->backend);
+	export->backend = NULL;
+	export->state = EXPORT_IDLE;
+	if (export->shutting_down || export->listen_fd < 0)
+		stop_listening(export);
+	else
+		try_accept(export);
+}
+
+static void connection_removed(struct loop_fd *source)
+{
+	struct export *export = container_of(source, struct export, connection);
+
+	loop_defer(export->loop, &export->finish);
+}
+
+static void close_when_stopped(struct export *export, int result)
+{
+	loop_fd_remove(&export->connection, connection_removed);
+}
+
+static void stop_lanes_and_close(struct export *export)
+{
+	if (!export_stop_lanes(export, close_when_stopped))
+		close_when_stopped(export, 0);
+}
+
+static void close_connection(struct export *export)
+{
+	if (export->state != EXPORT_SERVING)
+		return;
+	export->state = EXPORT_CLOSING;
+	if (!export->operation_out)
+		stop_lanes_and_close(export);
+}
+
+/* ---- the connection ---- */
+
+/* result: of a call that read from or wrote to the connection. */
+static void judge_connection(struct export *export, int result)
+{
+	if (result >= 0 || export->state != EXPORT_SERVING)
+		return;
+	if (result != -ECONNRESET)
+		log_line("export %s: client dropped: %s", export->spec->id,
+			 vhu_backend_reason(export->backend));
+	close_connection(export);
+}
+
+static void connection_ready(struct loop_fd *source, unsigned revents)
+{
+	struct export *export = container_of(source, struct export, connection);
+
+	if (export->state == EXPORT_SERVING)
+		judge_connection(export, vhu_backend_readable(export->backend));
+}
+
+void export_operation_done(struct export *export, int result)
+{
+	export->operation_out = false;
+	if (export->state == EXPORT_CLOSING) {
+		stop_lanes_and_close(export);
+		return;
+	}
+	result = vhu_backend_complete(export->backend, result);
+	if (result >= 0)
+		result = vhu_backend_readable(export->backend);
+	judge_connection(export, result);
+}
+
+/* Takes fd. */
+static int serve(struct export *export, int fd, struct error *error)
+{
+	int result = vhu_backend_new(fd, PROTOCOL_FEATURES, export_backend_ops(), export,
+				     &export->backend);
+
+	if (result)
+		return error_set(error, result, "cannot serve a client: %s",
+				 strerrordesc_np(-result));
+	export->state = EXPORT_SERVING;
+	export->operation_out = false;
+	export->connection = (struct loop_fd){
+		.fd = vhu_backend_fd(export->backend),
+		.events = POLLIN | POLLRDHUP,
+		.ready = connection_ready,
+	};
+	loop_fd_add(export->loop, &export->connection);
+	return 0;
+}
+
+/* The listener tells of each new connection once, so what waits is asked for whenever the export becomes idle too. */
+static void try_accept(struct export *export)
+{
+	struct error error = { 0 };
+	int fd;
+
+	if (export->state != EXPORT_IDLE || export->shutting_down || export->listen_fd < 0)
+		return;
+	do {
+		fd = accept4(export->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	} while (fd < 0 && (errno == EINTR || errno == ECONNABORTED));
+	if (fd < 0 && errno == EAGAIN)
+		return;
+	if (fd < 0)
+		error_set(&error, -errno, "cannot accept a client: %s", strerrordesc_np(errno));
+	else if (serve(export, fd, &error) == 0)
+		return;
+	log_line("export %s: %s", export->spec->id, error.text);
+	loop_timer_set(export->loop, &export->accept_again, clock_ns() + ACCEPT_AGAIN_NS);
+}
+
+static void listener_ready(struct loop_fd *source, unsigned revents)
+{
+	try_accept(container_of(source, struct export, listener));
+}
+
+static void accept_again(struct loop_timer *timer)
+{
+	try_accept(container_of(timer, struct export, accept_again));
+}
+
+/* ---- the socket ---- */
+
+static int listen_at_path(struct export *export, struct error *error)
+{
+	struct stat status;
+	int fd = unix_listen(export->spec->path, error);
+
+	if (fd < 0)
+		return fd;
+	export->path = process_absolute_path(export->spec->path);
+	if (stat(export->spec->path, &status) == 0) {
+		export->path_device = status.st_dev;
+		export->path_inode = status.st_ino;
+	}
+	export->listen_fd = fd;
+	return export->path ? 0 : error_set(error, -ENOMEM, "out of memory");
+}
+
+/* Somebody may have put a socket of his own there meanwhile: that one stays. */
+void export_unlink(struct export *export)
+{
+	struct stat status;
+
+	if (export->path && lstat(export->path, &status) == 0 &&
+	    status.st_dev == export->path_device && status.st_ino == export->path_inode)
+		unlink(export->path);
+	free(export->path);
+	export->path = NULL;
+}
+
+static int use_fd(struct export *export, struct error *error)
+{
+	const struct export_spec *spec = export->spec;
+	int result = fd_set_nonblocking(spec->fd);
+
+	fcntl(spec->fd, F_SETFD, FD_CLOEXEC);
+	if (result == 0 && !spec->fd_listens)
+		return serve(export, spec->fd, error);
+	if (result)
+		return error_set(error, result, "cannot use file descriptor %d: %s", spec->fd,
+				 strerrordesc_np(-result));
+	export->listen_fd = spec->fd;
+	return 0;
+}
+
+int export_listen(struct export *export, struct error *error)
+{
+	int result = export->spec->address == EXPORT_FD ? use_fd(export, error) :
+							  listen_at_path(export, error);
+
+	if (result)
+		return error_prefix(error, "%s", export->spec->origin);
+	if (export->state == EXPORT_SERVING)
+		return 0;
+	export->state = EXPORT_IDLE;
+	export->listener = (struct loop_fd){ .fd = export->listen_fd,
+					     .events = POLLIN,
+					     .ready = listener_ready };
+	loop_fd_add(export->loop, &export->listener);
+	return 0;
+}
+
+void export_shut_down(struct export *export)
+{
+	if (export->shutting_down || export->state == EXPORT_ENDED)
+		return;
+	export->shutting_down = true;
+	if (export->state == EXPORT_IDLE)
+		stop_listening(export);
+	else
+		close_connection(export);
+}
+
+/* ---- the whole ---- */
+
+static struct iothread *find_iothread(void *opaque, const char *id)
+{
+	return iothreads_find(opaque, id);
+}
+
+static int map_queues(struct export *export, struct error *error)
+{
+	const struct export_spec *spec = export->spec;
+	struct iothreads *iothreads = export->config.iothreads;
+	struct iothread **mapped = calloc(export->queue_count, sizeof(*mapped));
+	unsigned i;
+
+	if (!mapped)
+		return error_set(error, -ENOMEM, "out of memory");
+	if (spec->map.count)
+		vq_map_apply(&spec->map, export->queue_count, find_iothread, iothreads, mapped);
+	for (i = 0; i < export->queue_count; i++) {
+		export->queues[i].export = export;
+		export->queues[i].mapped =
+			spec->iothread ? iothreads_find(iothreads, spec->iothread) : mapped[i];
+	}
+	free(mapped);
+	return 0;
+}
+
+static int make_device(struct export *export, struct error *error)
+{
+	const struct export_spec *spec = export->spec;
+	struct blk_config config = {
+		.node = export->config.node,
+		.serial = spec->serial_text,
+		.logical_block_size = (uint32_t)MIN(spec->logical_block_size, UINT32_MAX),
+		.num_queues = (uint16_t)spec->num_queues,
+		.writable = spec->writable,
+	};
+
+	if (schema_get(spec->tree, "logical-block-size") && config.logical_block_size == 0)
+		return error_set(error, -EINVAL, "Parameter 'logical-block-size' must not be 0");
+	return blk_device_new(&config, &export->device, error);
+}
+
+int export_new(const struct export_config *config, struct export **ret_export, struct error *error)
+{
+	unsigned count = (unsigned)config->spec->num_queues;
+	struct export *export = calloc(1, sizeof(*export) + count * sizeof(export->queues[0]));
+	int result;
+
+	if (!export)
+		return error_set(error, -ENOMEM, "out of memory");
+	export->config = *config;
+	export->spec = config->spec;
+	export->loop = config->loop;
+	export->state = EXPORT_ENDED;
+	export->listen_fd = -1;
+	export->accept_again.fire = accept_again;
+	export->finish.fn = finish_close;
+	export->queue_count = count;
+	export->told_size = block_node_size(config->node);
+	result = map_queues(export, error);
+	if (result == 0)
+		result = make_device(export, error);
+	if (result) {
+		export_free(export);
+		return error_prefix(error, "%s", config->spec->origin);
+	}
+	*ret_export = export;
+	return 0;
+}
+
+void export_free(struct export *export)
+{
+	if (!export)
+		return;
+	assert(export->state == EXPORT_ENDED);
+	if (export->device)
+		blk_device_free(export->device);
+	free(export);
+}
+
+const char *export_id(const struct export *export)
+{
+	return export->spec->id;
+}
+
+/* ---- what a person or a signal asks for ---- */
+
+void export_check_size(struct export *export)
+{
+	uint64_t size = block_node_size(export->config.node);
+
+	if (size == export->told_size)
+		return;
+	export->told_size = size;
+	if (export->state == EXPORT_SERVING && vhu_backend_config_changed(export->backend))
+		log_line(
+			"export %s: the size is now %llu bytes, but the client has no channel to be told so",
+			export->spec->id, (unsigned long long)size);
+}
+
+static void print_queue(const struct export *export, const struct export_queue *queue)
+{
+	struct lane_stats stats;
+	char cpus[128];
+	cpu_set_t set;
+
+	lane_get_stats(queue->lane, &stats);
+	iothread_get_cpus(queue->used, &set);
+	log_line(
+		"export %s: queue %u: iothread %s, tid %d, cpus %s, %s, requests %llu, in flight %u, batches %llu, kicks %llu, calls %llu",
+		export->spec->id, lane_index(queue->lane), iothread_id(queue->used),
+		(int)iothread_tid(queue->used), cpu_list_format(&set, cpus, sizeof(cpus)),
+		queue->running ? "running" : "stopped", (unsigned long long)stats.requests,
+		stats.in_flight, (unsigned long long)stats.batches, (unsigned long long)stats.kicks,
+		(unsigned long long)stats.calls);
+}
+
+void export_print_map(const struct export *export)
+{
+	unsigned i, count = 0;
+
+	for (i = 0; i < export->queue_count; i++) {
+		if (!export->queues[i].lane)
+			continue;
+		print_queue(export, &export->queues[i]);
+		count++;
+	}
+	if (count == 0)
+		log_line("export %s: no queue is set up", export->spec->id);
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What export.c (life of the socket and the connection) and export_ring.c (the connection's operations on lanes) share.
+ *
+ * States of an export:
+ *   IDLE      no connection. accept -> SERVING; shut down -> ENDED
+ *   SERVING   one connection. It ends, or shut down -> CLOSING
+ *   CLOSING   the operation that is out is waited for, then all lanes are stopped, then the socket is let go of, then everything
+ *             that belongs to the connection is freed -> IDLE, or ENDED
+ *   ENDED     nothing is open
+ *
+ * An operation of the connection is out from the time its handler answers VHU_PENDING until export_operation_done().
+ */
+#ifndef RINGLANE_DAEMON_EXPORT_INTERNAL_H
+#define RINGLANE_DAEMON_EXPORT_INTERNAL_H
+
+#include "daemon/export.h"
+#include "device/blk.h"
+#include "device/lane.h"
+#include "vhost_user/backend.h"
+
+enum export_state { EXPORT_IDLE, EXPORT_SERVING, EXPORT_CLOSING, EXPORT_ENDED };
+
+struct export_queue {
+	struct export *export;
+	struct iothread *mapped; /* by the command line; NULL: automatic */
+	struct iothread *used;   /* by the lane; a reference */
+	struct lane *lane;       /* made when the ring first starts, kept until the client goes */
+	bool running;            /* started and not yet stopped */
+};
+
+struct export
+{
+	struct export_config config;
+	const struct export_spec *spec;
+	struct loop *loop;
+	enum export_state state;
+	bool shutting_down;
+	char *path;        /* of our socket, absolute; NULL: none */
+	dev_t path_device; /* what it was when we made it */
+	ino_t path_inode;
+	uint64_t told_size; /* of the disk, as the front end knows it */
+	struct blk_device *device;
+	int listen_fd;
+	struct loop_fd listener, connection;
+	struct loop_timer accept_again;
+	struct loop_defer finish;
+	/* of the connection */
+	struct vhu_backend *backend;
+	struct mem_map *map;
+	uint64_t features;
+	bool operation_out;
+	unsigned lanes_out; /* commands of the operation that are not answered yet */
+	int lanes_result;
+	void (*lanes_done)(struct export * export, int result);
+	unsigned queue_count;
+	struct export_queue queues[];
+};
+
+const struct vhu_backend_ops *export_backend_ops(void);
+/* Sends a stop to each lane that runs; false when there is none. lanes_done is called when the last one has answered. */
+bool export_stop_lanes(struct export *export, void (*done)(struct export *export, int result));
+/* Frees lanes and lets go of IOThreads and memory: all lanes are stopped. */
+void export_forget_rings(struct export *export);
+/* The answer to what the connection asked for is known. */
+void export_operation_done(struct export *export, int result);
+
+#endif

@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * `--export vhost-user-blk,…`: its keys, and what must hold between exports, nodes and IOThreads.
+ *
+ * Who may use a node: any number of exports that only read it, or one that writes it. The rule follows nodes down to what they
+ * lie on, and windows (raw with offset and size) of one node that do not overlap do not disturb each other.
+ *
+ * Pure, but for looking at inherited file descriptors. Main thread.
+ */
+#include "daemon/blockdev.h"
+#include "daemon/config.h"
+
+#include "vhost_user/backend.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define AT(member) offsetof(struct export_spec, member)
+
+static const struct schema_field fields[] = {
+	{ "type", SCHEMA_CHOICE, AT(type), "what to serve as", SCHEMA_REQUIRED,
+	  .choices = "vhost-user-blk" },
+	{ "id", SCHEMA_STRING, AT(id), "its name", SCHEMA_REQUIRED },
+	{ "node-name", SCHEMA_STRING, AT(node_name), "the node to serve", SCHEMA_REQUIRED },
+	{ "addr.type", SCHEMA_CHOICE, AT(address), "where clients come from", SCHEMA_REQUIRED,
+	  .choices = "unix|fd" },
+	{ "addr.path", SCHEMA_STRING, AT(path), "unix: path of the socket" },
+	{ "addr.str", SCHEMA_STRING, AT(fd_text), "fd: number of an inherited socket" },
+	{ "writable", SCHEMA_BOOL, AT(writable), "let the guest write", .fallback = "off" },
+	{ "num-queues", SCHEMA_NUMBER, AT(num_queues), "virtqueues offered", .fallback = "128",
+	  .min = 1, .max = VHU_QUEUES_MAX },
+	{ "logical-block-size", SCHEMA_SIZE, AT(logical_block_size),
+	  "block size of the disk; the smallest that is possible when not given" },
+	{ "serial", SCHEMA_STRING, AT(serial),
+	  "serial number, at most 20 bytes; made of the id when not given" },
+	{ "iothread", SCHEMA_STRING, AT(iothread), "the IOThread of all queues" },
+	{ "iothread-vq-mapping", SCHEMA_TREE, AT(map_value),
+	  "which IOThread serves which queues: .N.iothread=ID and .N.vqs.M=QUEUE" },
+	{ "fixed-iothread", SCHEMA_BOOL, AT(fixed_iothread), "always so: queues do not move",
+	  .fallback = "on" },
+	{ "writethrough", SCHEMA_CHOICE, AT(writethrough), "not forced: the guest decides",
+	  .fallback = "off", .choices = "off" },
+};
+
+static const struct schema schema = { "vhost-user-blk", "a virtio disk", fields,
+				      ARRAY_SIZE(fields) };
+
+/* ---- one export ---- */
+
+static int read_fd(struct export_spec *spec, struct error *error)
+{
+	int domain = 0, type = 0, listens = 0;
+	socklen_t size = sizeof(int);
+	uint64_t number;
+
+	if (!spec->fd_text)
+		return error_set(error, -EINVAL, "Parameter 'addr.str' is missing");
+	if (!schema_parse_number(spec->fd_text, &number) || number > INT32_MAX)
+		return error_set(
+			error, -EINVAL,
+			"Parameter 'addr.str' expects the number of an inherited file descriptor");
+	spec->fd = (int)number;
+	if (fcntl(spec->fd, F_GETFD) < 0)
+		return error_set(error, -EBADF, "file descriptor %d is not open", spec->fd);
+	if (getsockopt(spec->fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) ||
+	    getsockopt(spec->fd, SOL_SOCKET, SO_TYPE, &type, &size) || domain != AF_UNIX ||
+	    type != SOCK_STREAM)
+		return error_set(error, -ENOTSOCK, "file descriptor %d is not a Unix stream socket",
+				 spec->fd);
+	getsockopt(spec->fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size);
+	spec->fd_listens = listens != 0;
+	return 0;
+}
+
+static int read_address(struct export_spec *spec, struct error *error)
+{
+	const char *foreign = spec->address == EXPORT_UNIX ? "addr.str" : "addr.path";
+
+	if (schema_get(spec->tree, foreign))
+		return error_set(error, -EINVAL, "Parameter '%s' is unexpected with addr.type=%s",
+				 foreign, schema_get_string(spec->tree, "addr.type", ""));
+	if (spec->address == EXPORT_FD)
+		return read_fd(spec, error);
+	if (!spec->path)
+		return error_set(error, -EINVAL, "Parameter 'addr.path' is missing");
+	if (!spec->path[0])
+		return error_set(error, -EINVAL, "Parameter 'addr.path' must not be empty");
+	return 0;
+}
+
+void export_spec_make_serial(struct export_spec *spec, const char *name, const char *hashed)
+{
+	uint32_t hash = 2166136261u; /* FNV-1a */
+
+	for (; *hashed; hashed++)
+		hash = (hash ^ (unsigned char)*hashed) * 16777619u;
+	snprintf(spec->serial_text, sizeof(spec->serial_text), "%.11s-%08x", name, hash);
+}
+
+static int read_serial(struct export_spec *spec, struct error *error)
+{
+	const char *text = spec->serial ? spec->serial : spec->id;
+
+	if (spec->serial && strlen(text) > BLK_ID_BYTES)
+		return error_set(error, -EINVAL,
+				 "Parameter 'serial' is %zu bytes long, a disk can tell %d",
+				 strlen(text), BLK_ID_BYTES);
+	if (strlen(text) > BLK_ID_BYTES)
+		export_spec_make_serial(spec, text, text);
+	else
+		snprintf(spec->serial_text, sizeof(spec->serial_text), "%s", text);
+	return 0;
+}
+
+/* ---- the mapping ---- */
+
+static int read_vqs(struct export_spec *spec, size_t element, json_t *list, uint16_t **cursor,
+		    struct error *error)
+{
+	struct vq_map_entry *entry = &spec->entries[element];
+	size_t index;
+	json_t *item;
+
+	entry->vqs = *cursor;
+	json_array_foreach(list, index, item)
+	{
+		uint64_t number = UINT64_MAX;
+
+		if (json_is_integer(item) && json_integer_value(item) >= 0)
+			number = (uint64_t)json_integer_value(item);
+		else if (json_is_string(item))
+			schema_parse_number(json_string_value(item), &number);
+		if (number > UINT16_MAX)
+			return error_set(
+				error, -EINVAL,
+				"Parameter 'iothread-vq-mapping.%zu.vqs.%zu' expects a number from 0 to 65535",
+				element, index);
+		*(*cursor)++ = (uint16_t)number;
+	}
+	entry->vq_count = (unsigned)json_array_size(list);
+	return 0;
+}
+
+static int read_map_element(struct export_spec *spec, size_t element, json_t *value,
+			    uint16_t **cursor, struct error *error)
+{
+	static const struct schema_field element_fields[] = {
+		{ "iothread", SCHEMA_STRING, 0, "id of an IOThread", SCHEMA_REQUIRED },
+		{ "vqs", SCHEMA_TREE, sizeof(void *), "its queues" },
+	};
+	static const struct schema element_schema = { "mapping", "", element_fields,
+						      ARRAY_SIZE(element_fields) };
+	struct {
+		const char *iothread;
+		json_t *vqs;
+	} read = { 0 };
+
+	if (!json_is_object(value))
+		return error_set(error, -EINVAL,
+				 "Parameter 'iothread-vq-mapping.%zu' expects iothread and vqs",
+				 element);
+	if (schema_read(&element_schema, value, &read, error))
+		return error_prefix(error, "iothread-vq-mapping.%zu", element);
+	if (read.vqs && !json_is_array(read.vqs))
+		return error_set(error, -EINVAL,
+				 "Parameter 'iothread-vq-mapping.%zu.vqs' expects a list", element);
+	spec->entries[element].iothread = read.iothread;
+	return read_vqs(spec, element, read.vqs, cursor, error);
+}
+
+static size_t count_vqs(const json_t *map)
+{
+	size_t index, count = 0;
+	json_t *item;
+
+	json_array_foreach((json_t *)map, index, item)
+		count += json_array_size(json_object_get(item, "vqs"));
+	return count;
+}
+
+static int read_map(struct export_spec *spec, struct error *error)
+{
+	size_t index, count = json_array_size(spec->map_value);
+	uint16_t *cursor;
+	json_t *item;
+	int result;
+
+	if (!spec->map_value)
+		return 0;
+	if (!json_is_array(spec->map_value))
+		return error_set(error, -EINVAL, "Parameter 'iothread-vq-mapping' expects a list");
+	spec->entries = calloc(count + 1, sizeof(*spec->entries));
+	spec->vqs = cursor = calloc(count_vqs(spec->map_value) + 1, sizeof(*spec->vqs));
+	if (!spec->entries || !spec->vqs)
+		return error_set(error, -ENOMEM, "out of memory");
+	json_array_foreach(spec->map_value, index, item)
+	{
+		result = read_map_element(spec, index, item, &cursor, error);
+		if (result)
+			return result;
+	}
+	spec->map = (struct vq_map_list){ .entries = spec->entries, .count = (unsigned)count };
+	return 0;
+}
+
+static int refuse_duplicate(const struct config *config, const struct export_spec *spec,
+			    struct error *error)
+{
+	const struct export_spec *other;
+
+	STAILQ_FOREACH(other, &config->exports, next)
+	{
+		if (!strcmp(other->id, spec->id))
+			return error_set(error, -EEXIST, "Export with ID '%s' already exists",
+					 spec->id);
+		if (other->address != spec->address)
+			continue;
+		if (spec->address == EXPORT_UNIX && !strcmp(other->path, spec->path))
+			return error_set(error, -EEXIST,
+					 "socket '%s' is that of export '%s' already", spec->path,
+					 other->id);
+		if (spec->address == EXPORT_FD && other->fd == spec->fd)
+			return error_set(error, -EEXIST,
+					 "file descriptor %d is that of export '%s' already",
+					 spec->fd, other->id);
+	}
+	return 0;
+}
+
+static int read_spec(struct config *config, struct export_spec *spec, struct error *error)
+{
+	int result = schema_read(&schema, spec->tree, spec, error);
+
+	if (result == 0)
+		result = config_check_id("id", spec->id, error);
+	if (result == 0)
+		result = read_address(spec, error);
+	if (result == 0)
+		result = read_serial(spec, error);
+	if (result == 0)
+		result = read_map(spec, error);
+	if (result == 0)
+		result = refuse_duplicate(config, spec, error);
+	return result;
+}
+
+int export_spec_add(struct config *config, json_t *tree, struct error *error)
+{
+	struct export_spec *spec = calloc(1, sizeof(*spec));
+
+	if (!spec) {
+		json_decref(tree);
+		return error_set(error, -ENOMEM, "out of memory");
+	}
+	*spec = (struct export_spec){ .tree = tree, .fd = -1 };
+	snprintf(spec->origin, sizeof(spec->origin), "--export %s",
+		 schema_get_string(tree, "id", "vhost-user-blk"));
+	if (read_spec(config, spec, error)) {
+		error_prefix(error, "%s", spec->origin);
+		export_spec_free(spec);
+		return error->code;
+	}
+	STAILQ_INSERT_TAIL(&config->exports, spec, next);
+	return 0;
+}
+
+void export_spec_free(struct export_spec *spec)
+{
+	json_decref(spec->tree);
+	free(spec->entries);
+	free(spec->vqs);
+	free(spec);
+}
+
+void export_spec_print_help(FILE *file)
+{
+	schema_print(&schema, file);
+}
+
+/* ---- between exports ---- */
+
+/* What an export uses of a node: a range of its bytes. */
+struct claim {
+	const struct blockdev_spec *node;
+	uint64_t offset, length;
+};
+
+/* Moves the claim to the node below; false when there is none. */
+static bool claim_descend(struct claim *claim)
+{
+	const struct blockdev_spec *node = claim->node;
+
+	if (!node->child)
+		return false;
+	if (node->driver->is_window) {
+		uint64_t size = node->has_size ? node->values.size : UINT64_MAX;
+		uint64_t left = size > claim->offset ? size - claim->offset : 0;
+
+		claim->length = MIN(claim->length, left);
+		claim->offset +=
+			node->values
+				.offset; /* past the end of any disk it wraps, and is refused when opened */
+	}
+	claim->node = node->child;
+	return true;
+}
+
+static bool claims_overlap(const struct claim *a, const struct claim *b)
+{
+	const struct claim *low = a->offset <= b->offset ? a : b, *high = low == a ? b : a;
+
+	return high->offset - low->offset < low->length;
+}
+
+/* The node where two exports meet, or NULL. */
+static const struct blockdev_spec *find_meeting(const struct export_spec *a,
+						const struct export_spec *b)
+{
+	struct claim of_a = { a->node, 0, UINT64_MAX };
+
+	do {
+		struct claim of_b = { b->node, 0, UINT64_MAX };
+
+		do {
+			if (of_a.node == of_b.node && claims_overlap(&of_a, &of_b))
+				return of_a.node;
+		} while (claim_descend(&of_b));
+	} while (claim_descend(&of_a));
+	return NULL;
+}
+
+static int check_sharing(const struct config *config, const struct export_spec *spec,
+			 struct error *error)
+{
+	const struct export_spec *other;
+	const struct blockdev_spec *node;
+
+	STAILQ_FOREACH(other, &config->exports, next)
+	{
+		if (other == spec)
+			return 0;
+		if (!other->writable && !spec->writable)
+			continue;
+		node = find_meeting(other, spec);
+		if (node)
+			return error_set(
+				error, -EPERM,
+				"node '%s' is used by export '%s' already, and only exports that do not write can share one",
+				node->name, other->id);
+	}
+	return 0;
+}
+
+static int mark_written(struct export_spec *spec, struct error *error)
+{
+	struct blockdev_spec *node;
+
+	for (node = spec->node; spec->writable && node; node = node->child) {
+		if (node->values.read_only)
+			return error_set(error, -EROFS,
+					 "Cannot export read-only node '%s' as writable",
+					 node->name);
+		node->written = true;
+	}
+	return 0;
+}
+
+/* The validation asks only whether there is one. */
+static struct iothread *find_iothread(void *opaque, const char *id)
+{
+	return (struct iothread *)config_find_iothread(opaque, id);
+}
+
+static int check_threads(struct config *config, const struct export_spec *spec, struct error *error)
+{
+	if (spec->iothread && spec->map.count)
+		return error_set(
+			error, -EINVAL,
+			"iothread and iothread-vq-mapping properties cannot be set at the same time");
+	if (spec->iothread && !config_find_iothread(config, spec->iothread))
+		return error_set(error, -ENOENT, "iothread '%s' not found", spec->iothread);
+	if (!spec->map.count)
+		return 0;
+	return vq_map_validate(&spec->map, (unsigned)spec->num_queues, find_iothread, config,
+			       error);
+}
+
+static int check_spec(struct config *config, struct export_spec *spec, struct error *error)
+{
+	int result;
+
+	spec->node = config_find_blockdev(config, spec->node_name);
+	if (!spec->node)
+		return error_set(error, -ENOENT, "Cannot find node-name '%s'", spec->node_name);
+	result = check_threads(config, spec, error);
+	if (result == 0)
+		result = mark_written(spec, error);
+	return result ? result : check_sharing(config, spec, error);
+}
+
+int export_specs_check(struct config *config, struct error *error)
+{
+	struct export_spec *spec;
+
+	STAILQ_FOREACH(spec, &config->exports, next)
+	if (check_spec(config, spec, error))
+		return error_prefix(error, "%s", spec->origin);
+	return 0;
+}
