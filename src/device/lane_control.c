@@ -110,6 +110,7 @@ static void broken_told(struct loop_message *message)
 
 void lane_break(struct lane_impl *lane, const char *reason)
 {
+	lane_flush(lane); /* what was completed before, unless the ring itself broke */
 	lane->q.broken = reason;
 	if (lane->reported)
 		return;
