@@ -101,6 +101,9 @@ static int iothread_pin(struct iothread *iothread, const cpu_set_t *cpus, struct
 {
 	cpu_set_t got, missing;
 
+	if (CPU_COUNT(cpus) == 0)
+		return error_set(error, -EINVAL, "iothread '%s' has no CPU to run on",
+				 iothread->id);
 	if (pthread_setaffinity_np(iothread->thread, sizeof(*cpus), cpus))
 		return cpus_refuse(iothread, cpus, error);
 	iothread_get_cpus(iothread, &got);

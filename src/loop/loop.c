@@ -133,22 +133,20 @@ static void defers_run(struct loop *loop)
 
 /* ---- the turn ---- */
 
-/* False when there was no reason to wait. */
-static bool turn_wait(struct loop *loop, uint64_t wait_ns_max)
+static void turn_wait(struct loop *loop, uint64_t wait_ns_max)
 {
 	uint64_t wait_ns;
 
 	if (wait_ns_max == 0 || loop_has_work(loop))
-		return false;
+		return;
 	wait_ns = MIN(wait_ns_max, loop_timers_wait_ns(loop));
 	if (wait_ns == 0 || !loop_poll_arm(loop) || loop_has_work(loop))
-		return false;
+		return;
 	if (!loop_messages_sleep(loop))
-		return false;
+		return;
 	loop_ring_wait(loop, wait_ns);
 	loop_messages_awake(loop);
 	loop->now_fresh = false;
-	return true;
 }
 
 /* The next turn's wait submits in the same call, if it comes to a wait at once. */
@@ -165,7 +163,9 @@ void loop_turn(struct loop *loop, uint64_t wait_ns_max)
 	loop_count(loop, turns);
 	loop->now_fresh = false;
 	loop_messages_run(loop);
-	busy = loop_poll(loop, wait_ns_max) || !turn_wait(loop, wait_ns_max);
+	busy = loop_poll(loop, wait_ns_max);
+	if (!busy)
+		turn_wait(loop, wait_ns_max);
 	if (loop_ring_must_enter(loop))
 		loop_ring_submit(loop);
 	loop_ring_dispatch(loop);

@@ -160,7 +160,8 @@ static uint64_t window_ns(const struct loop *loop)
 	do
 		ns = MAX(ns, poller->window.ns);
 	while ((poller = poller->next) != loop->watched);
-	return MIN(ns, loop->poll.max_ns); /* which may have changed since */
+	ns = MIN(ns, loop->poll.max_ns); /* which may have changed since */
+	return MIN(ns, POLL_IDLE_NS);    /* so that idle sources are found */
 }
 
 static bool window_is_open(struct loop *loop, uint64_t limit_ns)
@@ -218,7 +219,6 @@ static bool poller_ask(struct loop *loop, struct loop_poller *poller)
 	return found;
 }
 
-/* A second is longer than any window. */
 static bool poller_is_idle(struct loop *loop, struct loop_poller *poller)
 {
 	if (poller->hit) {
@@ -231,7 +231,7 @@ static bool poller_is_idle(struct loop *loop, struct loop_poller *poller)
 
 static void poller_rest(struct loop *loop, struct loop_poller *poller)
 {
-	poll_window_update(&poller->window, &loop->poll, POLL_IDLE_NS);
+	poll_window_update(&poller->window, &loop->poll, UINT64_MAX); /* longer than any window */
 	watched_remove(loop, poller);
 }
 
