@@ -1,0 +1,316 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Measures what the README promises and writes it down.
+
+Every comparison is taken side by side: the two candidates take turns in one run, and what counts is the ratio of their medians.
+Absolute numbers belong to the machine that is described beside them. Nothing here is a test: a slow machine fails nothing.
+
+    bench/figures.py --build DIR [--out DIR] [--seconds S] [--rounds N] [--only ring,qsd,iothreads,queues,lanes,idle]
+"""
+import argparse
+import json
+import os
+import pathlib
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+CLIENT_CPU, SERVER_CPU = 0, 1
+
+
+class Server:
+    """A back end of its own, pinned to a CPU (or not), that listens when the constructor returns."""
+
+    def __init__(self, argv, sockets, cpu=SERVER_CPU):
+        pin = ["taskset", "-c", str(cpu)] if cpu is not None else []
+        self.argv = argv
+        self.process = subprocess.Popen(pin + argv)
+        deadline = time.monotonic() + 10
+        while not all(os.path.exists(s) for s in sockets):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit(f"figures: {argv[0]} did not start")
+            time.sleep(0.01)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait(10)
+
+    def _tasks(self):
+        return pathlib.Path(f"/proc/{self.process.pid}/task").iterdir()
+
+    def cpu_seconds(self):
+        return sum(int((t / "schedstat").read_text().split()[0]) for t in self._tasks()) / 1e9
+
+    def wakeups(self):
+        """How often its threads were put on a CPU."""
+        return sum(int((t / "schedstat").read_text().split()[2]) for t in self._tasks())
+
+
+class Bench:
+    def __init__(self, args):
+        self.args = args
+        self.build = pathlib.Path(args.build)
+        self.tmp = pathlib.Path(tempfile.mkdtemp(prefix="ringlane-bench."))
+        self.commands = []
+        self.serial = 0
+
+    def socket(self):
+        self.serial += 1
+        return str(self.tmp / f"s{self.serial}")
+
+    def ringlaned(self, blockdevs, sockets, objects=(), export="", cpu=SERVER_CPU, node="disk"):
+        argv = [str(self.build / "src/daemon/ringlaned")]
+        for blockdev in blockdevs:
+            argv += ["--blockdev", blockdev]
+        for obj in objects:
+            argv += ["--object", obj]
+        for i, sock in enumerate(sockets):
+            argv += ["--export", f"type=vhost-user-blk,id=e{i},node-name={node},addr.type=unix,addr.path={sock},writable=on{export}"]
+        return Server(argv, sockets, cpu)
+
+    def qsd(self, blockdev, sock, cpu=SERVER_CPU):
+        argv = ["qemu-storage-daemon", "--object", "iothread,id=t0", "--blockdev", blockdev,
+                "--export", f"type=vhost-user-blk,id=e0,node-name=disk,addr.type=unix,addr.path={sock},writable=on,iothread=t0"]
+        return Server(argv, [sock], cpu)
+
+    def client(self, sock, server, rw="randread", depth=64, jobs=1, cpus=str(CLIENT_CPU), hipri=True, extra=()):
+        """One run of `ringlane bench`: IOPS, latency, CPU seconds per million requests of both sides."""
+        argv = [str(self.build / "src/tools/ringlane"), "bench", f"vhost-user-blk:{sock}", f"--rw={rw}", "--bs=4k",
+                f"--iodepth={depth}", f"--numjobs={jobs}", f"--runtime={self.args.seconds}", "--time_based", "--output-format=json",
+                *extra]
+        if cpus:
+            argv.append(f"--cpus_allowed={cpus}")
+        if hipri:
+            argv.append("--hipri")
+        shown = " ".join(argv).replace(str(self.tmp), "/run").replace(str(self.build) + "/src/tools/", "")
+        if shown not in self.commands:
+            self.commands.append(shown)
+        before = server.cpu_seconds()
+        out = json.loads(subprocess.run(argv, check=True, stdout=subprocess.PIPE).stdout)
+        server_cpu = server.cpu_seconds() - before
+        sides = [job[d] for job in out["jobs"] for d in ("read", "write") if job[d]["total_ios"]]
+        total = sum(s["total_ios"] for s in sides)
+        worst = max(sides, key=lambda s: s["clat_ns"]["percentile"]["99.000000"])["clat_ns"]
+        usage = sum((j["usr_cpu"] + j["sys_cpu"]) / 100 * j["job_runtime"] / 1000 for j in out["jobs"])
+        return {"iops": sum(s["iops"] for s in sides), "mean_us": worst["mean"] / 1e3,
+                "p50_us": worst["percentile"]["50.000000"] / 1e3, "p99_us": worst["percentile"]["99.000000"] / 1e3,
+                "server_cpu_s_per_M": server_cpu / total * 1e6, "client_cpu_s_per_M": usage / total * 1e6}
+
+    def program(self, name, *argv):
+        shown = " ".join([name, *argv])
+        if shown not in self.commands:
+            self.commands.append(shown)
+        return float(subprocess.run([str(self.build / "bench" / name), *argv], check=True, stdout=subprocess.PIPE).stdout)
+
+    def rounds(self, **candidates):
+        """Runs the candidates in turn, `rounds` times; each returns a dict (or a number); medians come back."""
+        results = {name: [] for name in candidates}
+        for _ in range(self.args.rounds):
+            for name, run in candidates.items():
+                results[name].append(run())
+        return {name: median(r) for name, r in results.items()}
+
+
+def median(samples):
+    if isinstance(samples[0], dict):
+        return {k: statistics.median(s[k] for s in samples) for k in samples[0]}
+    return statistics.median(samples)
+
+
+def figure_ring(bench):
+    """The ring's own limit, and what is left of it through the whole stack."""
+    rows = {}
+    for depth in (64, 1):
+        sock = bench.socket()
+        with bench.ringlaned(["driver=null-co,node-name=disk,size=64G"], [sock], ["iothread,id=t0"], ",iothread=t0") as server:
+            seconds = str(bench.args.seconds)
+            rows[f"depth {depth}"] = bench.rounds(
+                bare=lambda: bench.program("bare_ring", str(depth), seconds, str(CLIENT_CPU), str(SERVER_CPU)),
+                stack=lambda: bench.client(sock, server, depth=depth)["iops"])
+    for row in rows.values():
+        row["stack/bare"] = row["stack"] / row["bare"]
+    return rows
+
+
+def compare_qsd(bench, ours, theirs, rw, depth):
+    """Both daemons run, each on the same CPU as the other; only the measured one has anything to do."""
+    mine, peer = bench.socket(), bench.socket()
+    with bench.ringlaned([ours], [mine], ["iothread,id=t0"], ",iothread=t0") as a, bench.qsd(theirs, peer) as b:
+        row = bench.rounds(ringlaned=lambda: bench.client(mine, a, rw, depth), qsd=lambda: bench.client(peer, b, rw, depth))
+    row["iops ratio"] = row["ringlaned"]["iops"] / row["qsd"]["iops"]
+    row["latency ratio"] = row["ringlaned"]["mean_us"] / row["qsd"]["mean_us"]
+    return row
+
+
+def figure_qsd(bench):
+    """Against qemu-storage-daemon with the same driver: one CPU for each side, polling client, one IOThread, 4 KiB requests."""
+    image = bench.tmp / "image"
+    image.write_bytes(os.urandom(1 << 20) * 256)
+    os.sync()
+    image.read_bytes()
+    null = "driver=null-co,node-name=disk,size=64G"
+    rows = {}
+    for rw in ("randread", "randwrite"):
+        for depth in (1, 64):
+            rows[f"null {rw} depth {depth}"] = compare_qsd(bench, null, null, rw, depth)
+            file = f"driver=file,node-name=disk,filename={image}"
+            other = image.with_suffix(".peer")
+            if not other.exists():
+                shutil.copyfile(image, other)
+            rows[f"file {rw} depth {depth}"] = compare_qsd(bench, file, file.replace(str(image), str(other)), rw, depth)
+    return rows
+
+
+def figure_idle(bench):
+    """A connected client that asks for nothing for a second: CPU time and wake-ups of the daemon."""
+    sock = bench.socket()
+    with bench.ringlaned(["driver=null-co,node-name=disk,size=64G"], [sock], ["iothread,id=t0"], ",iothread=t0") as server:
+        bench.client(sock, server, depth=1)
+        time.sleep(0.5)
+        cpu, wakeups = server.cpu_seconds(), server.wakeups()
+        time.sleep(1)
+        return {"ringlaned": {"cpu_ms": (server.cpu_seconds() - cpu) * 1e3, "wakeups": server.wakeups() - wakeups}}
+
+
+def fixed_cost(bench, kind):
+    if kind == "cpu":
+        return ["driver=null-co,node-name=bottom,size=64G", "driver=delay,node-name=disk,file=bottom,busy-ns=20000"]
+    return ["driver=null-co,node-name=disk,size=64G,latency-ns=100000"]
+
+
+def run_table(bench, kind, iothreads, queues, jobs, depth):
+    sock = bench.socket()
+    objects = [f"iothread,id=t{i}" for i in range(iothreads)]
+    mapping = "".join(f",iothread-vq-mapping.{i}.iothread=t{i}" for i in range(iothreads))
+    with bench.ringlaned(fixed_cost(bench, kind), [sock], objects, f",num-queues={queues}{mapping}", cpu=None) as server:
+        result = bench.client(sock, server, depth=depth, jobs=jobs, cpus=None, hipri=False, extra=[f"--queues={queues}"])
+        return result["iops"]
+
+
+def figure_iothreads(bench):
+    """IOPS by number of IOThreads: 4 queues, 4 jobs, depth 16 each."""
+    return {kind: bench.rounds(**{f"{n} IOThreads": (lambda n=n, k=kind: run_table(bench, k, n, 4, 4, 16)) for n in (1, 2, 4)})
+            for kind in ("cpu", "latency")}
+
+
+def figure_queues(bench):
+    """IOPS by number of queues, an IOThread for each, with 1, 2 and 4 jobs of depth 16."""
+    rows = {}
+    for kind in ("cpu", "latency"):
+        for jobs in (1, 2, 4):
+            rows[f"{kind}, {jobs} jobs"] = bench.rounds(
+                **{f"{q} queues": (lambda q=q, j=jobs, k=kind: run_table(bench, k, q, q, j, 16)) for q in (1, 2, 4)})
+    return rows
+
+
+def figure_lanes(bench):
+    """Two lanes on two CPUs against one lane: inside one process, and through the whole stack (client and IOThread share the CPU)."""
+    seconds = str(bench.args.seconds)
+    rows = {"in process": bench.rounds(**{f"{n} lanes": (lambda n=n: bench.program("lane_bench", f"--lanes={n}", f"--seconds={seconds}"))
+                                          for n in (1, 2)})}
+    sock = bench.socket()
+    objects = [f"iothread,id=t{i},cpus={i},poll-max-ns=0" for i in range(2)]
+    mapping = ",num-queues=2,iothread-vq-mapping.0.iothread=t0,iothread-vq-mapping.1.iothread=t1"
+    with bench.ringlaned(["driver=null-co,node-name=disk,size=64G"], [sock], objects, mapping, cpu=None) as server:
+        rows["whole stack"] = bench.rounds(
+            **{f"{n} lanes": (lambda n=n: bench.client(sock, server, depth=64, jobs=n, cpus="0,1" if n == 2 else "0", hipri=False,
+                                                       extra=["--queues=2"])["iops"]) for n in (1, 2)})
+    for row in rows.values():
+        row["2 lanes/1 lane"] = row["2 lanes"] / row["1 lanes"]
+    return rows
+
+
+FIGURES = {"ring": figure_ring, "qsd": figure_qsd, "idle": figure_idle, "iothreads": figure_iothreads, "queues": figure_queues,
+           "lanes": figure_lanes}
+
+
+def machine():
+    cpuinfo = pathlib.Path("/proc/cpuinfo").read_text()
+    model = next(line.split(":")[1].strip() for line in cpuinfo.splitlines() if line.startswith("model name"))
+    version = lambda *argv: subprocess.run(argv, stdout=subprocess.PIPE, text=True).stdout.splitlines()[0]
+    return {"cpu": model, "cpus": os.cpu_count(), "kernel": os.uname().release.split("-")[0], "virtual": "hypervisor" in cpuinfo,
+            "qemu-storage-daemon": version("qemu-storage-daemon", "--version"), "compiler": version("gcc", "--version")}
+
+
+def number(value):
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def markdown(name, figure, rows):
+    """A table; nested dicts become columns `candidate key`."""
+    flat = {}
+    for row, cells in rows.items():
+        flat[row] = {}
+        for key, value in cells.items():
+            for sub, number_ in (value.items() if isinstance(value, dict) else [(None, value)]):
+                flat[row][f"{key} {sub}" if sub else key] = number_
+    columns = list(dict.fromkeys(c for cells in flat.values() for c in cells))
+    lines = [f"## {name}", "", " ".join(figure.__doc__.split()), "", "| | " + " | ".join(columns) + " |",
+             "|---|" + "---:|" * len(columns)]
+    lines += [f"| {row} | " + " | ".join(number(cells[c]) if c in cells else "" for c in columns) + " |" for row, cells in flat.items()]
+    return "\n".join(lines) + "\n"
+
+
+def plot(out, name, title, rows):
+    """One SVG: a group of bars for each row, a bar for each column."""
+    columns = [c for c in next(iter(rows.values())) if not isinstance(rows[next(iter(rows))][c], dict)]
+    data = "\n".join('"%s" %s' % (row, " ".join(f"{cells[c]:.0f}" for c in columns)) for row, cells in rows.items())
+    plots = ", ".join(f"$d using {i + 2}:xtic(1) title '{c}'" for i, c in enumerate(columns))
+    script = f"""set terminal svg size 760,420 font 'sans,13' background 'white'
+set output '{out / (name + ".svg")}'
+set title '{title}'
+set style data histogram
+set style fill solid 0.8 border -1
+set boxwidth 0.9
+set yrange [0:*]
+set format y '%.0f'
+set ylabel 'IOPS'
+set grid ytics
+set key top left
+$d << EOD
+{data}
+EOD
+plot {plots}
+"""
+    subprocess.run(["gnuplot"], input=script, text=True, check=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", required=True)
+    parser.add_argument("--out", default=str(pathlib.Path(__file__).parent / "results"))
+    parser.add_argument("--seconds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", default=",".join(FIGURES))
+    args = parser.parse_args()
+    bench, out = Bench(args), pathlib.Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    store = out / "figures.json"
+    kept = json.loads(store.read_text())["figures"] if store.exists() else {}
+    try:
+        for name in args.only.split(","):
+            print(f"-- {name}: {FIGURES[name].__doc__}", file=sys.stderr)
+            kept[name] = FIGURES[name](bench)
+            print(markdown(name, FIGURES[name], kept[name]))
+    finally:
+        shutil.rmtree(bench.tmp)
+    notes = machine()
+    store.write_text(json.dumps({"machine": notes, "commands": bench.commands, "figures": kept}, indent=1) + "\n")
+    text = ["# Figures", "", "Made by `make bench`; medians of runs that took turns. Machine: " +
+            ", ".join(f"{k} {v}" for k, v in notes.items()) + ".", ""]
+    text += [markdown(name, FIGURES[name], kept[name]) for name in FIGURES if name in kept]
+    text += ["## Commands", "", "```", *bench.commands, "```", ""]
+    (out / "figures.md").write_text("\n".join(text))
+    for name, title in (("iothreads", "4 KiB random reads by number of IOThreads"), ("queues", "4 KiB random reads by number of queues")):
+        if name in kept:
+            plot(out, name, title, kept[name])
+
+
+if __name__ == "__main__":
+    main()
