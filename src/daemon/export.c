@@ -102,23 +102,35 @@ static void close_connection(struct export *export)
 
 /* ---- the connection ---- */
 
-/* result: of a call that read from or wrote to the connection. */
+/* result: of a call that read from or wrote to the connection; 1: there is more to read, after the others had their turn. */
 static void judge_connection(struct export *export, int result)
 {
-	if (result >= 0 || export->state != EXPORT_SERVING)
+	if (export->state != EXPORT_SERVING || result == 0)
 		return;
+	if (result > 0) {
+		loop_defer(export->loop, &export->read_on);
+		return;
+	}
 	if (result != -ECONNRESET)
 		log_line("export %s: client dropped: %s", export->spec->id,
 			 vhu_backend_reason(export->backend));
 	close_connection(export);
 }
 
-static void connection_ready(struct loop_fd *source, unsigned revents)
+static void read_connection(struct export *export)
 {
-	struct export *export = container_of(source, struct export, connection);
-
 	if (export->state == EXPORT_SERVING)
 		judge_connection(export, vhu_backend_readable(export->backend));
+}
+
+static void read_on(struct loop_defer *defer)
+{
+	read_connection(container_of(defer, struct export, read_on));
+}
+
+static void connection_ready(struct loop_fd *source, unsigned revents)
+{
+	read_connection(container_of(source, struct export, connection));
 }
 
 void export_operation_done(struct export *export, int result)
@@ -129,9 +141,10 @@ void export_operation_done(struct export *export, int result)
 		return;
 	}
 	result = vhu_backend_complete(export->backend, result);
-	if (result >= 0)
-		result = vhu_backend_readable(export->backend);
-	judge_connection(export, result);
+	if (result < 0)
+		judge_connection(export, result);
+	else
+		read_connection(export);
 }
 
 /* Takes fd. */
@@ -316,6 +329,7 @@ int export_new(const struct export_config *config, struct export **ret_export, s
 	export->listen_fd = -1;
 	export->accept_again.fire = accept_again;
 	export->finish.fn = finish_close;
+	export->read_on.fn = read_on;
 	export->queue_count = count;
 	export->told_size = block_node_size(config->node);
 	result = map_queues(export, error);

@@ -44,7 +44,7 @@ struct export
 	int listen_fd;
 	struct loop_fd listener, connection;
 	struct loop_timer accept_again;
-	struct loop_defer finish;
+	struct loop_defer finish, read_on;
 	/* of the connection */
 	struct vhu_backend *backend;
 	struct mem_map *map;

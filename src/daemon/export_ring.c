@@ -117,7 +117,8 @@ static int op_set_config(void *opaque, uint32_t offset, const void *bytes, uint3
 {
 	struct export *export = opaque;
 
-	return flags ? -ENOTSUP : blk_device_set_config(export->device, offset, bytes, size);
+	/* flags tell a driver's write from a migration's, and not all front ends mean the same by them; the byte is the same */
+	return blk_device_set_config(export->device, offset, bytes, size);
 }
 
 /* ---- memory ---- */
