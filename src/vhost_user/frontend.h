@@ -25,28 +25,42 @@ struct vhu_frontend_ring {
 };
 
 /* Connects, SET_OWNER, reads features and protocol features, negotiates protocol features. */
-int vhu_frontend_open(const char *path, unsigned timeout_ms, struct vhu_frontend **ret_frontend, struct error *error);
+int vhu_frontend_open(const char *path, unsigned timeout_ms, struct vhu_frontend **ret_frontend,
+		      struct error *error);
 /* Takes a connected socket instead of a path. */
-int vhu_frontend_attach(int fd, unsigned timeout_ms, struct vhu_frontend **ret_frontend, struct error *error);
+int vhu_frontend_attach(int fd, unsigned timeout_ms, struct vhu_frontend **ret_frontend,
+			struct error *error);
 void vhu_frontend_close(struct vhu_frontend *frontend);
-int vhu_frontend_fd(const struct vhu_frontend *frontend);         /* readable = the peer is gone (or nonsense) */
-int vhu_frontend_backend_fd(const struct vhu_frontend *frontend); /* readable = a message of the back end; -1 without BACKEND_REQ */
+int vhu_frontend_fd(
+	const struct vhu_frontend *frontend); /* readable = the peer is gone (or nonsense) */
+int vhu_frontend_backend_fd(
+	const struct vhu_frontend
+		*frontend); /* readable = a message of the back end; -1 without BACKEND_REQ */
 
-uint64_t vhu_frontend_features(const struct vhu_frontend *frontend);          /* offered, bit 30 included */
+uint64_t vhu_frontend_features(const struct vhu_frontend *frontend); /* offered, bit 30 included */
 uint64_t vhu_frontend_protocol_features(const struct vhu_frontend *frontend); /* negotiated */
-unsigned vhu_frontend_queue_max(const struct vhu_frontend *frontend);         /* all rings; 1 without MQ */
-unsigned vhu_frontend_mem_slots(const struct vhu_frontend *frontend);         /* 8 without CONFIGURE_MEM_SLOTS */
+unsigned vhu_frontend_queue_max(const struct vhu_frontend *frontend); /* all rings; 1 without MQ */
+unsigned
+vhu_frontend_mem_slots(const struct vhu_frontend *frontend); /* 8 without CONFIGURE_MEM_SLOTS */
 
-int vhu_frontend_set_features(struct vhu_frontend *frontend, uint64_t features, struct error *error);
+int vhu_frontend_set_features(struct vhu_frontend *frontend, uint64_t features,
+			      struct error *error);
 /* Reads up to size bytes at offset 0 into bytes (zeroed first); *ret_size tells how many the back end has. -ENOTSUP without CONFIG. */
-int vhu_frontend_get_config(struct vhu_frontend *frontend, void *bytes, uint32_t size, uint32_t *ret_size, struct error *error);
-int vhu_frontend_set_config(struct vhu_frontend *frontend, uint32_t offset, const void *bytes, uint32_t size, struct error *error);
+int vhu_frontend_get_config(struct vhu_frontend *frontend, void *bytes, uint32_t size,
+			    uint32_t *ret_size, struct error *error);
+int vhu_frontend_set_config(struct vhu_frontend *frontend, uint32_t offset, const void *bytes,
+			    uint32_t size, struct error *error);
 /* The whole table at the start, or one more / one less while rings run. Guest address = user address = address here. */
-int vhu_frontend_set_mem(struct vhu_frontend *frontend, const struct dma_region *regions, unsigned count, struct error *error);
-int vhu_frontend_add_mem(struct vhu_frontend *frontend, const struct dma_region *region, struct error *error);
-int vhu_frontend_remove_mem(struct vhu_frontend *frontend, const struct dma_region *region, struct error *error);
-int vhu_frontend_ring_start(struct vhu_frontend *frontend, unsigned index, const struct vhu_frontend_ring *ring, struct error *error);
-int vhu_frontend_ring_stop(struct vhu_frontend *frontend, unsigned index, uint16_t *ret_base, struct error *error);
+int vhu_frontend_set_mem(struct vhu_frontend *frontend, const struct dma_region *regions,
+			 unsigned count, struct error *error);
+int vhu_frontend_add_mem(struct vhu_frontend *frontend, const struct dma_region *region,
+			 struct error *error);
+int vhu_frontend_remove_mem(struct vhu_frontend *frontend, const struct dma_region *region,
+			    struct error *error);
+int vhu_frontend_ring_start(struct vhu_frontend *frontend, unsigned index,
+			    const struct vhu_frontend_ring *ring, struct error *error);
+int vhu_frontend_ring_stop(struct vhu_frontend *frontend, unsigned index, uint16_t *ret_base,
+			   struct error *error);
 /* STATUS when negotiated (else does nothing): ACKNOWLEDGE|DRIVER|FEATURES_OK|DRIVER_OK after the rings are set. */
 int vhu_frontend_set_status(struct vhu_frontend *frontend, uint8_t status, struct error *error);
 /* Reads what the back end sent on its channel. 1: configuration changed, 0: nothing, -errno: channel is over. */
