@@ -89,7 +89,9 @@ struct block_driver {
 	/* NULL: cannot. Sets node->size. */
 	int (*resize)(struct block_node *node, uint64_t size, struct error *error);
 	/* NULL: its size does not depend on the child's. */
-	int (*refresh)(struct block_node *node, struct error *error); /* NULL: its size cannot change by itself; sets node->size */
+	int (*refresh)(
+		struct block_node *node,
+		struct error *error); /* NULL: its size cannot change by itself; sets node->size */
 	void (*child_resized)(struct block_node *node);
 
 	/* Channel's loop. open and close may be NULL; when close is called, nothing is in flight. */

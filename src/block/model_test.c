@@ -247,6 +247,29 @@ static void test_file_when_not_flushed_then_like_model(void **state)
 	file_run(*state, (struct block_file_config){ .discard_unmap = true, .no_flush = true });
 }
 
+static void device_run(struct rig *rig, bool direct, uint32_t block_size)
+{
+	struct block_file_config config = {
+		.name = "disk", .host_device = true, .direct = direct, .discard_unmap = true
+	};
+	struct block_node *node = NULL;
+
+	config.filename = rig_device_make(rig, DISK_SIZE, block_size);
+	assert_int_equal(block_file_open(rig->graph, &config, &node, NULL), 0);
+	assert_true(node->limits.discard_max > 0);
+	model_run(rig, node);
+}
+
+static void test_device_when_buffered_then_like_model(void **state)
+{
+	device_run(*state, false, 512);
+}
+
+static void test_device_when_direct_then_like_model(void **state)
+{
+	device_run(*state, true, 4096);
+}
+
 /* In memory there are no NOWAIT calls and other ways are taken. */
 static void test_file_when_on_tmpfs_then_like_model(void **state)
 {
@@ -273,6 +296,8 @@ int main(void)
 		rig_test(test_file_when_buffered_then_like_model),
 		rig_test(test_file_when_direct_then_like_model),
 		rig_test(test_file_when_not_flushed_then_like_model),
+		rig_test(test_device_when_buffered_then_like_model),
+		rig_test(test_device_when_direct_then_like_model),
 		rig_test(test_file_when_on_tmpfs_then_like_model),
 	};
 

@@ -7,9 +7,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <linux/loop.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define RIG_DEADLINE_NS (20 * NS_PER_S)
@@ -34,12 +39,32 @@ static int remove_one(const char *path, const struct stat *stat, int type, struc
 	return remove(path);
 }
 
+static void rig_device_remove(struct rig *rig)
+{
+	if (!rig->device[0])
+		return;
+	ioctl(rig->device_fd, LOOP_CLR_FD);
+	close(rig->device_fd);
+	close(rig->memory_fd);
+}
+
+static void rig_tmpfs_unmount(struct rig *rig)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/small", rig->dir);
+	if (rig->tmpfs_mounted)
+		umount2(path, MNT_DETACH);
+}
+
 int rig_teardown(void **state)
 {
 	struct rig *rig = *state;
 
 	block_graph_free(rig->graph);
 	loop_free(rig->loop);
+	rig_device_remove(rig);
+	rig_tmpfs_unmount(rig);
 	nftw(rig->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 	free(rig);
 	return 0;
@@ -55,6 +80,63 @@ const char *rig_file_make(struct rig *rig, const char *name, uint64_t size)
 	assert_int_equal(ftruncate(fd, (off_t)size), 0);
 	close(fd);
 	return rig->path;
+}
+
+static void rig_skip(const char *what)
+{
+	print_message("skipped: %s: %s\n", what, strerrordesc_np(errno));
+	skip();
+}
+
+/* Another process may take the free number between the two calls: try a few. */
+static int loop_device_configure(const struct loop_config *config, char *ret_path, size_t size)
+{
+	int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC), fd = -1;
+
+	for (unsigned attempt = 0; control >= 0 && attempt < 8; attempt++) {
+		int number = ioctl(control, LOOP_CTL_GET_FREE);
+
+		if (number < 0)
+			break;
+		snprintf(ret_path, size, "/dev/loop%d", number);
+		fd = open(ret_path, O_RDWR | O_CLOEXEC);
+		if (fd < 0 || ioctl(fd, LOOP_CONFIGURE, config) == 0)
+			break;
+		close(fd);
+		fd = -1;
+	}
+	if (control >= 0)
+		close(control);
+	return fd;
+}
+
+const char *rig_device_make(struct rig *rig, uint64_t size, uint32_t block_size)
+{
+	struct loop_config config = { .block_size = block_size };
+	char path[sizeof(rig->device)];
+
+	rig->memory_fd = memfd_create("device", MFD_CLOEXEC);
+	assert_true(rig->memory_fd >= 0);
+	assert_int_equal(ftruncate(rig->memory_fd, (off_t)size), 0);
+	config.fd = (uint32_t)rig->memory_fd;
+	rig->device_fd = loop_device_configure(&config, path, sizeof(path));
+	if (rig->device_fd < 0) {
+		close(rig->memory_fd);
+		rig_skip("no loop device");
+	}
+	memcpy(rig->device, path, sizeof(path));
+	return rig->device;
+}
+
+void rig_tmpfs_mount(struct rig *rig)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/small", rig->dir);
+	assert_int_equal(mkdir(path, 0700), 0);
+	if (mount("small", path, "tmpfs", 0, "size=64k") < 0)
+		rig_skip("cannot mount a tmpfs");
+	rig->tmpfs_mounted = true;
 }
 
 struct block_channel *rig_channel(struct rig *rig, struct block_node *node)
@@ -98,7 +180,8 @@ int rig_io_wait(struct rig *rig, struct rig_io *io)
 
 	while (io->done_count == 0) {
 		assert_true(clock_ns() < deadline_ns);
-		loop_turn(rig->loop, 100 * NS_PER_MS);
+		/* Short: what we wait for may come as a message, before the turn goes to sleep. */
+		loop_turn(rig->loop, NS_PER_MS);
 	}
 	assert_int_equal(io->done_count, 1);
 	return io->result;

@@ -18,7 +18,11 @@ struct rig {
 	struct loop *loop;
 	struct block_graph *graph;
 	char dir[64];
-	char path[128]; /* of the file that rig_file_make made */
+	char path[128];     /* of the file that rig_file_make made */
+	char device[32];    /* of rig_device_make, "" = none */
+	int device_fd;      /* keeps it */
+	int memory_fd;      /* behind it */
+	bool tmpfs_mounted; /* on dir/small */
 };
 
 struct rig_io {
@@ -36,6 +40,10 @@ int rig_teardown(void **state);
 
 /* A file of size bytes in the rig's directory; returns its path. */
 const char *rig_file_make(struct rig *rig, const char *name, uint64_t size);
+/* A loop device over memory (rig->memory_fd), or skips the test with a reason. Returns its path. */
+const char *rig_device_make(struct rig *rig, uint64_t size, uint32_t block_size);
+/* Mounts a file system of 64 KiB on <dir>/small, or skips the test with a reason. */
+void rig_tmpfs_mount(struct rig *rig);
 struct block_channel *rig_channel(struct rig *rig, struct block_node *node);
 
 /* One buffer in one piece. */
