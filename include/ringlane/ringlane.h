@@ -44,7 +44,7 @@ struct ringlane_error {
 /* ---- device ---- */
 
 struct ringlane_options {
-	unsigned queues;     /* 0: one per CPU the process may use, at most what the device has */
+	unsigned queues;     /* at most what the device has; 0: one per CPU the process may use */
 	unsigned queue_size; /* entries of a ring, power of two, 4 to 1024; 0: 256 */
 	unsigned timeout_ms; /* for each answer of the back end; 0: 5000 */
 	bool read_only;      /* refuse writes here */
@@ -53,7 +53,7 @@ struct ringlane_options {
 /**
  * URI: `vhost-user-blk:PATH`, the path of a listening Unix socket. options may be NULL.
  *
- * Returns 0; -EINVAL bad URI or option, or more queues than the device has; -ENOTSUP the device
+ * Returns 0; -EINVAL bad URI or option; -ENOTSUP the device
  * lacks what a disk needs (VERSION_1, a configuration space); -EPROTO its answers make no sense;
  * -ETIMEDOUT; -ECONNREFUSED and whatever else connecting to the socket gives.
  */

@@ -55,15 +55,9 @@ static unsigned cpu_count(void)
 	return sched_getaffinity(0, sizeof(set), &set) < 0 ? 1 : (unsigned)CPU_COUNT(&set);
 }
 
-static int queues_choose(struct ringlane_info *info, unsigned wanted, struct error *error)
+static unsigned queues_choose(const struct ringlane_info *info, unsigned wanted)
 {
-	unsigned max = MIN(info->queue_max, QUEUES_MAX);
-
-	if (wanted > max)
-		return error_set(error, -EINVAL, "%u queues are wanted, the device has %u", wanted,
-				 max);
-	info->queues = wanted ? wanted : MIN(cpu_count(), max);
-	return 0;
+	return MIN(wanted ? wanted : cpu_count(), MIN(info->queue_max, QUEUES_MAX));
 }
 
 /* ---- what the device says of itself ---- */
@@ -303,10 +297,9 @@ static int device_setup(struct ringlane_device *device, const struct uri *uri,
 	ret = transport_open(uri, options, &device->transport, error);
 	if (ret == 0)
 		ret = negotiate(device, error);
-	if (ret == 0)
-		ret = queues_choose(&device->info, options->queues, error);
 	if (ret < 0)
 		return ret;
+	device->info.queues = queues_choose(&device->info, options->queues);
 	limits_set(device, options);
 	ret = events_open(device, error);
 	if (ret == 0)
