@@ -3,12 +3,12 @@
  * A named thread that runs one loop. The main thread makes, reads and frees it; the thread itself
  * only runs the loop. All signals are blocked in it: they belong to the main thread.
  *
- * System calls: clone, sched_setaffinity, sched_getaffinity, prctl (the name).
+ * System calls: clone, sched_setaffinity, sched_getaffinity, prctl (the name), futex.
  */
 #include "loop/iothread.h"
 
-#include "base/atomic.h"
 #include "base/cpu_list.h"
+#include "loop/loop_internal.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -36,7 +36,11 @@ static void iothread_started(struct loop_message *message)
 {
 	struct iothread *iothread = container_of(message, struct iothread, start);
 
+	cpu_set_t cpus;
+
 	loop_set_poll_params(iothread->loop, &iothread->poll);
+	iothread_get_cpus(iothread, &cpus);
+	loop_ring_confine_workers(iothread->loop, &cpus);
 	sem_post(&iothread->started);
 }
 
@@ -75,11 +79,16 @@ static int iothread_spawn(struct iothread *iothread, struct error *error)
 	if (ret)
 		return error_set(error, -ret, "cannot start iothread '%s': %s", iothread->id,
 				 strerrordesc_np(ret));
+	iothread_name(iothread);
+	return 0;
+}
+
+/* When this returns, the thread runs its loop and has set up what only it can. */
+static void iothread_wait_started(struct iothread *iothread)
+{
 	loop_post(iothread->loop, &iothread->start);
 	while (sem_wait(&iothread->started) < 0)
 		;
-	iothread_name(iothread);
-	return 0;
 }
 
 static void iothread_join(struct iothread *iothread)
@@ -127,11 +136,14 @@ static int iothread_start(struct iothread *iothread, const struct iothread_confi
 	if (ret < 0)
 		return error_prefix(error, "iothread '%s'", iothread->id), ret;
 	ret = iothread_spawn(iothread, error);
-	if (ret < 0 || !config->pinned)
+	if (ret < 0)
 		return ret;
-	ret = iothread_pin(iothread, &config->cpus, error);
+	if (config->pinned)
+		ret = iothread_pin(iothread, &config->cpus, error);
 	if (ret < 0)
 		iothread_join(iothread);
+	else
+		iothread_wait_started(iothread);
 	return ret;
 }
 

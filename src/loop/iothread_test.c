@@ -6,6 +6,7 @@
 #include "loop/iothread.h"
 #include "loop/test_loop.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -158,6 +159,82 @@ static void test_iothread_when_pinned_runs_there_only(void **state)
 	iothread_get_cpus(iothread, &cpus);
 	assert_true(CPU_EQUAL(&cpus, &config.cpus));
 	iothread_free(iothread);
+}
+
+/* ---- the kernel's helpers ---- */
+
+struct slow_op {
+	struct loop_op op;
+	struct loop_message done;
+	struct loop *from;
+	unsigned finished;
+};
+
+static struct slow_op slow_op;
+
+static void slow_finished(struct loop_message *message)
+{
+	slow_op.finished = 1;
+}
+
+static void slow_done(struct loop_op *op, int result, uint32_t cqe_flags)
+{
+	loop_post(slow_op.from, &slow_op.done);
+}
+
+static void call_slow_op(struct test_call *call)
+{
+	struct io_uring_sqe *sqe = loop_sqe(loop_current());
+
+	io_uring_prep_nop(sqe);
+	sqe->flags |= IOSQE_ASYNC; /* by a helper */
+	loop_sqe_bind(loop_current(), sqe, &slow_op.op);
+}
+
+/* The helpers of thread tid are threads of the process that are named after it. */
+static unsigned helpers_check_cpus(pid_t tid, const cpu_set_t *cpus)
+{
+	char wanted[32], path[64], name[32];
+	unsigned found = 0;
+	struct dirent *entry;
+	DIR *tasks = opendir("/proc/self/task");
+
+	snprintf(wanted, sizeof(wanted), "iou-wrk-%d\n", tid);
+	while ((entry = readdir(tasks))) {
+		cpu_set_t got;
+		FILE *comm;
+
+		snprintf(path, sizeof(path), "/proc/self/task/%.20s/comm", entry->d_name);
+		comm = fopen(path, "r");
+		if (comm && fgets(name, sizeof(name), comm) && strcmp(name, wanted) == 0) {
+			int helper = (int)strtol(entry->d_name, NULL, 10);
+
+			assert_int_equal(sched_getaffinity(helper, sizeof(got), &got), 0);
+			assert_true(CPU_EQUAL(&got, cpus));
+			found++;
+		}
+		if (comm)
+			fclose(comm);
+	}
+	closedir(tasks);
+	return found;
+}
+
+static void test_iothread_when_pinned_keeps_the_kernels_helpers_there(void **state)
+{
+	struct iothread_config config = { .id = "pinned", .pinned = true };
+	struct loop *loop = test_loop_new();
+	struct iothread *iothread;
+	struct error error;
+
+	first_cpu(&config.cpus);
+	assert_int_equal(iothread_new(&config, &iothread, &error), 0);
+	slow_op = (struct slow_op){ { slow_done }, { .fn = slow_finished }, loop };
+	test_call(loop, iothread, call_slow_op);
+	test_loop_until(loop, &slow_op.finished, 1);
+	assert_true(helpers_check_cpus(iothread_tid(iothread), &config.cpus) > 0);
+	iothread_free(iothread);
+	loop_free(loop);
 }
 
 static void test_iothread_when_pinned_to_a_cpu_that_is_not_there_is_refused(void **state)
@@ -344,6 +421,7 @@ int main(void)
 			test_iothreads_when_several_live_and_die_do_not_disturb_each_other),
 		cmocka_unit_test(test_iothread_when_nothing_happens_makes_no_turn),
 		cmocka_unit_test(test_iothread_when_pinned_runs_there_only),
+		cmocka_unit_test(test_iothread_when_pinned_keeps_the_kernels_helpers_there),
 		cmocka_unit_test(test_iothread_when_pinned_to_a_cpu_that_is_not_there_is_refused),
 		cmocka_unit_test(test_iothread_when_pinned_to_no_cpu_is_refused),
 		cmocka_unit_test(test_iothread_when_its_id_is_too_long_or_empty_is_refused),

@@ -16,6 +16,7 @@
 #include "base/compiler.h"
 #include "loop/loop.h"
 
+#include <sched.h>
 #include <sys/types.h>
 
 #define LOOP_FOREVER UINT64_MAX
@@ -57,6 +58,7 @@ struct loop {
 int loop_ring_init(struct loop *loop, struct error *error);
 void loop_ring_fini(struct loop *loop);
 void loop_ring_adopt(struct loop *loop);
+void loop_ring_confine_workers(struct loop *loop, const cpu_set_t *cpus);
 void loop_ring_release(struct loop *loop); /* before the owner's thread ends */
 void loop_ring_submit(struct loop *loop);  /* queued SQEs, and runs what the kernel holds back */
 void loop_ring_wait(struct loop *loop, uint64_t wait_ns); /* submits, sleeps */

@@ -4,7 +4,12 @@
 #include "loop/test_loop.h"
 
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* ---- deferred calls ---- */
@@ -232,6 +237,61 @@ static void test_loop_run_when_each_turn_queues_an_op_enters_the_kernel_once_per
 	loop_free(nop_loop);
 }
 
+/* ---- a system without io_uring ---- */
+
+/* Makes io_uring_setup fail with code in this process. */
+static void forbid_io_uring(unsigned code)
+{
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | code),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { ARRAY_SIZE(filter), filter };
+
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
+}
+
+static const struct refusal {
+	int code;
+	const char *text;
+} refusals[] = {
+	{ ENOSYS,
+	  "cannot make an io_uring: this kernel has no io_uring, or one from before Linux 5.13" },
+	{ EPERM, "cannot make an io_uring: io_uring is not permitted here "
+		 "(sysctl kernel.io_uring_disabled, or a system call filter)" },
+	{ ENOMEM, "cannot make an io_uring: not enough memory that may be locked (ulimit -l)" },
+	{ EMFILE, "cannot make an io_uring: Too many open files" },
+};
+
+/* Exits with 0 when all is as it should be: a child has no other way to tell. */
+static void child_checks_refusal(const struct refusal *refusal)
+{
+	struct loop *loop = NULL;
+	struct error error = { 0 };
+
+	forbid_io_uring((unsigned)refusal->code);
+	if (loop_new(&loop, &error) != -refusal->code)
+		_exit(1);
+	_exit(strcmp(error.text, refusal->text) || loop ? 2 : 0);
+}
+
+static void test_loop_new_when_the_kernel_refuses_says_why_in_one_sentence(void **state)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(refusals); i++) {
+		int status = -1;
+		pid_t child = fork();
+
+		if (child == 0)
+			child_checks_refusal(&refusals[i]);
+		assert_int_equal(waitpid(child, &status, 0), child);
+		assert_true(WIFEXITED(status));
+		assert_int_equal(WEXITSTATUS(status), 0);
+	}
+}
+
 /* ---- time and sleep ---- */
 
 static void test_loop_now_when_called_twice_in_a_turn_is_the_same(void **state)
@@ -283,6 +343,7 @@ int main(void)
 		cmocka_unit_test(test_op_when_cancelled_is_done_once_with_ecanceled),
 		cmocka_unit_test(
 			test_loop_run_when_each_turn_queues_an_op_enters_the_kernel_once_per_turn),
+		cmocka_unit_test(test_loop_new_when_the_kernel_refuses_says_why_in_one_sentence),
 		cmocka_unit_test(test_loop_now_when_called_twice_in_a_turn_is_the_same),
 		cmocka_unit_test(
 			test_loop_current_when_adopted_and_freed_is_the_loop_and_then_none),

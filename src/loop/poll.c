@@ -207,10 +207,10 @@ static bool poller_ask(struct loop *loop, struct loop_poller *poller)
 {
 	bool found;
 
+	loop->looking = poller;
 	if (!poller->suppressed)
 		return false;
 	poller->suppressed = false;
-	loop->looking = poller;
 	found = poller->notify_enable(poller);
 	if (loop->looking == poller && found) {
 		poll_window_update(&poller->window, &loop->poll, waited_ns(loop));
@@ -245,7 +245,7 @@ bool loop_poll_arm(struct loop *loop)
 	while ((poller = watched_step(loop))) {
 		if (poller_ask(loop, poller))
 			return false;
-		if (!poller->active) /* removed itself */
+		if (loop->looking != poller) /* was removed meanwhile */
 			continue;
 		if (poller_is_idle(loop, poller))
 			poller_rest(loop, poller);
@@ -265,7 +265,8 @@ static void poll_sweep(struct loop *loop)
 	loop->sweep_ns = loop_now(loop);
 	loop->look_next = loop->watched;
 	while ((poller = watched_step(loop)))
-		if (poller_is_idle(loop, poller) && !poller_ask(loop, poller) && poller->active)
+		if (poller_is_idle(loop, poller) && !poller_ask(loop, poller) &&
+		    loop->looking == poller)
 			poller_rest(loop, poller);
 }
 

@@ -11,6 +11,7 @@ struct fake {
 	unsigned looks, hits, asks, suppressions;
 	bool notified;              /* notifications are on */
 	struct loop_poller *victim; /* is removed by its next look */
+	bool leaves_at_ask;         /* removes itself when notifications are enabled */
 };
 
 static bool fake_poll(struct loop_poller *poller)
@@ -40,6 +41,8 @@ static bool fake_enable(struct loop_poller *poller)
 	fake->notified = true;
 	fake->work += fake->work_at_ask;
 	fake->work_at_ask = 0;
+	if (fake->leaves_at_ask)
+		loop_poller_remove(fake->loop, &fake->poller);
 	return fake->work > 0;
 }
 
@@ -350,6 +353,24 @@ static void test_pollers_when_one_removes_any_other_or_itself_the_rest_is_looked
 	}
 }
 
+static void test_poller_when_it_leaves_while_it_is_asked_is_not_touched_again(void **state)
+{
+	struct loop *loop = poll_loop_new(POLL_MAX_NS_DEFAULT);
+	struct fake fakes[3];
+
+	for (unsigned i = 0; i < 3; i++)
+		fake_add(&fakes[i], loop);
+	fakes[1].leaves_at_ask = true;
+	turn_to_sleep(loop);
+	assert_false(fakes[1].poller.added);
+	assert_true(fakes[0].notified && fakes[2].notified);
+	turn_to_sleep(loop);
+	assert_int_equal(fakes[1].looks, 1);
+	loop_poller_remove(loop, &fakes[0].poller);
+	loop_poller_remove(loop, &fakes[2].poller);
+	loop_free(loop);
+}
+
 static void count_timer(struct loop_timer *timer)
 {
 	timer->fire = NULL;
@@ -431,6 +452,7 @@ int main(void)
 		cmocka_unit_test(test_pollers_when_all_are_busy_get_one_batch_each_per_turn),
 		cmocka_unit_test(
 			test_pollers_when_one_removes_any_other_or_itself_the_rest_is_looked_at),
+		cmocka_unit_test(test_poller_when_it_leaves_while_it_is_asked_is_not_touched_again),
 		cmocka_unit_test(test_window_when_a_timer_is_due_earlier_ends_there),
 		cmocka_unit_test(test_loop_when_a_poller_never_stops_runs_messages_and_completions),
 		cmocka_unit_test(test_loop_when_a_poller_has_work_enters_the_kernel_not_at_all),

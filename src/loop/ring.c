@@ -19,8 +19,8 @@
 
 #define RING_SQ_ENTRIES 512
 #define RING_CQ_ENTRIES 4096
-/* No lost completions; a wait with a timeout is one call. Linux 5.11. */
-#define RING_FEATURES (IORING_FEAT_NODROP | IORING_FEAT_EXT_ARG)
+/* No lost completions; a wait with a timeout is one call; the last one came with multishot polls. */
+#define RING_FEATURES (IORING_FEAT_NODROP | IORING_FEAT_EXT_ARG | IORING_FEAT_RSRC_TAGS)
 
 /*
  * Best first: Linux 5.19, older. The kernel refuses flags that it does not know. DEFER_TASKRUN was
@@ -36,7 +36,7 @@ static const char *setup_advice(int code)
 {
 	switch (code) {
 	case -ENOSYS:
-		return "this kernel has no io_uring";
+		return "this kernel has no io_uring, or one from before Linux 5.13";
 	case -EPERM:
 	case -EACCES:
 		return "io_uring is not permitted here (sysctl kernel.io_uring_disabled, "
@@ -95,6 +95,14 @@ void loop_ring_release(struct loop *loop)
 	assert(loop_is_mine(loop));
 	io_uring_unregister_ring_fd(&loop->ring);
 	loop->ring_registered = false;
+}
+
+/* The helpers that the kernel starts for this thread's slow operations stay where the thread may run. */
+void loop_ring_confine_workers(struct loop *loop, const cpu_set_t *cpus)
+{
+	assert(loop_is_mine(loop));
+	io_uring_register_iowq_aff(&loop->ring, sizeof(*cpus),
+				   cpus); /* they only wander if it fails */
 }
 
 /* Nothing that a peer or a disk does makes these calls fail: what is left is our own mistake. */
