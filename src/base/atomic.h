@@ -17,7 +17,18 @@
 #define store_release(pointer, value) __atomic_store_n((pointer), (value), __ATOMIC_RELEASE)
 
 /* Store, then load of something else: the only order that x86 does not give by itself. */
-#define fence_full() __atomic_thread_fence(__ATOMIC_SEQ_CST)
+static inline void fence_full(void)
+{
+#if defined(__SANITIZE_THREAD__) && !defined(__clang__)
+/* gcc's sanitizer executes fences but does not reason about them, and says so at each use */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wtsan"
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+#pragma GCC diagnostic pop
+#else
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+#endif
+}
 
 #define add_relaxed(pointer, value) __atomic_fetch_add((pointer), (value), __ATOMIC_RELAXED)
 #define sub_release(pointer, value) __atomic_fetch_sub((pointer), (value), __ATOMIC_RELEASE)
