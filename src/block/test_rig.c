@@ -43,8 +43,7 @@ static void rig_device_remove(struct rig *rig)
 {
 	if (!rig->device[0])
 		return;
-	ioctl(rig->device_fd, LOOP_CLR_FD);
-	close(rig->device_fd);
+	close(rig->device_fd); /* the last close undoes the device */
 	close(rig->memory_fd);
 }
 
@@ -112,7 +111,8 @@ static int loop_device_configure(const struct loop_config *config, char *ret_pat
 
 const char *rig_device_make(struct rig *rig, uint64_t size, uint32_t block_size)
 {
-	struct loop_config config = { .block_size = block_size };
+	struct loop_config config = { .block_size = block_size,
+				      .info.lo_flags = LO_FLAGS_AUTOCLEAR };
 	char path[sizeof(rig->device)];
 
 	rig->memory_fd = memfd_create("device", MFD_CLOEXEC);
@@ -126,6 +126,12 @@ const char *rig_device_make(struct rig *rig, uint64_t size, uint32_t block_size)
 	}
 	memcpy(rig->device, path, sizeof(path));
 	return rig->device;
+}
+
+void rig_device_resize(struct rig *rig, uint64_t size)
+{
+	assert_int_equal(ftruncate(rig->memory_fd, (off_t)size), 0);
+	assert_int_equal(ioctl(rig->device_fd, LOOP_SET_CAPACITY), 0);
 }
 
 void rig_tmpfs_mount(struct rig *rig)

@@ -42,6 +42,7 @@ int rig_teardown(void **state);
 const char *rig_file_make(struct rig *rig, const char *name, uint64_t size);
 /* A loop device over memory (rig->memory_fd), or skips the test with a reason. Returns its path. */
 const char *rig_device_make(struct rig *rig, uint64_t size, uint32_t block_size);
+void rig_device_resize(struct rig *rig, uint64_t size);
 /* Mounts a file system of 64 KiB on <dir>/small, or skips the test with a reason. */
 void rig_tmpfs_mount(struct rig *rig);
 struct block_channel *rig_channel(struct rig *rig, struct block_node *node);
