@@ -16,7 +16,11 @@
 
 /* One range of a DISCARD or WRITE_ZEROES fits a guest's 32 bits of bytes at every block size. */
 #define BLK_RANGE_BYTES_MAX (1ull << 30)
-#define BLK_SIZE_MAX (1u << 30) /* bytes of one segment: a round number, not a limit of ours */
+/*
+ * Bytes of one segment; not a limit of ours. SeaBIOS 1.16 takes the low 16 bits of BLK_SIZE_MAX * BLK_SEG_MAX for the bytes that
+ * a request may have, and asks for nothing, for ever, when they are 0: here they are 57344.
+ */
+#define BLK_SIZE_MAX ((1u << 30) - 15 * 4096)
 #define BLK_LOGICAL_BLOCK_MIN 512u
 #define BLK_LOGICAL_BLOCK_MAX (2u << 20)
 
