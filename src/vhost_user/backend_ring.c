@@ -324,7 +324,7 @@ static int check_polled(struct vhu_backend *backend, const struct vhu_message *m
 int vhu_handle_set_vring_kick(struct vhu_backend *backend, struct vhu_message *message)
 {
 	struct vhu_backend_ring *ring = ring_now(backend);
-	int fd, ret = check_polled(backend, message);
+	int fd = -1, ret = check_polled(backend, message);
 
 	if (ret == 0)
 		ret = vring_fd_take(backend, message, &fd);
@@ -340,7 +340,7 @@ int vhu_handle_set_vring_kick(struct vhu_backend *backend, struct vhu_message *m
 int vhu_handle_set_vring_call(struct vhu_backend *backend, struct vhu_message *message)
 {
 	struct vhu_backend_ring *ring = ring_now(backend);
-	int fd, ret = vring_fd_take(backend, message, &fd);
+	int fd = -1, ret = vring_fd_take(backend, message, &fd);
 
 	if (ret < 0)
 		return ret;
@@ -354,7 +354,7 @@ int vhu_handle_set_vring_call(struct vhu_backend *backend, struct vhu_message *m
 int vhu_handle_set_vring_err(struct vhu_backend *backend, struct vhu_message *message)
 {
 	struct vhu_backend_ring *ring = ring_now(backend);
-	int fd, ret = vring_fd_take(backend, message, &fd);
+	int fd = -1, ret = vring_fd_take(backend, message, &fd);
 
 	if (ret < 0)
 		return ret;
