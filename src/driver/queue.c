@@ -215,6 +215,7 @@ static int reap_nothing(struct ringlane_queue *queue, int took)
 	return -ECONNRESET;
 }
 
+/* Takes ids first and looks at the statuses then, so that the misses of a batch overlap. */
 int ringlane_reap(struct ringlane_queue *queue, struct ringlane_completion *completions,
 		  unsigned max)
 {
@@ -228,8 +229,14 @@ int ringlane_reap(struct ringlane_queue *queue, struct ringlane_completion *comp
 		took = virtq_driver_take(&queue->ring, &id, &written);
 		if (took <= 0)
 			break;
+		prefetch_for_write(&queue->lines[id]); /* the next request's header */
 		completions[count].user_data = queue->user_data[id];
-		completions[count].result = result_of(load_relaxed(&queue->lines[id].status));
+		completions[count].result = id;
+	}
+	for (unsigned i = 0; i < count; i++) {
+		const struct queue_line *line = &queue->lines[completions[i].result];
+
+		completions[i].result = result_of(load_relaxed(&line->status));
 	}
 	if (!count)
 		return max ? reap_nothing(queue, took) : 0;

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: MIT
+/* The table of regions, alone, under a device, and while a queue's thread reads it. */
+#include "driver/test_disk.h"
+
+#include "base/compiler.h"
+#include "driver/memory.h"
+#include "mem/dma.h"
+#include "vhost_user/wire.h"
+
+#include <pthread.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static const struct ringlane_options one_queue = { .queues = 1, .timeout_ms = TEST_DEADLINE_MS };
+
+#define PAGE 4096u
+
+static void *at(uintptr_t addr)
+{
+	return (void *)addr;
+}
+
+static void test_table_when_regions_come_and_go_then_only_they_are_reached(void **state)
+{
+	struct memory_cursor cursor;
+	struct memory memory;
+
+	assert_int_equal(memory_init(&memory), 0);
+	memory_cursor_add(&memory, &cursor);
+	assert_false(memory_reaches(&cursor, &memory, at(PAGE), 1));
+	assert_int_equal(memory_add(&memory, at(8 * PAGE), PAGE), 0);
+	assert_int_equal(memory_add(&memory, at(2 * PAGE), 2 * PAGE), 0);
+	assert_int_equal(memory_add(&memory, at(4 * PAGE), PAGE), 0);
+	assert_true(memory_reaches(&cursor, &memory, at(8 * PAGE), PAGE));
+	assert_false(memory_reaches(&cursor, &memory, at(8 * PAGE), PAGE + 1));
+	assert_true(memory_reaches(&cursor, &memory, at(2 * PAGE), 2 * PAGE));
+	assert_false(memory_reaches(&cursor, &memory, at(3 * PAGE), 2 * PAGE));
+	assert_true(memory_reaches(&cursor, &memory, at(5 * PAGE - 1), 1));
+	assert_false(memory_reaches(&cursor, &memory, at(5 * PAGE), 1));
+	assert_false(memory_reaches(&cursor, &memory, at(9 * PAGE), 1));
+	assert_false(memory_reaches(&cursor, &memory, at(UINTPTR_MAX), 1));
+	assert_false(memory_reaches(&cursor, &memory, at(8 * PAGE), SIZE_MAX));
+	assert_true(memory_overlaps(&memory, at(PAGE), PAGE + 1));
+	assert_false(memory_overlaps(&memory, at(PAGE), PAGE));
+	assert_int_equal(memory_remove(&memory, at(3 * PAGE)), -ENOENT);
+	assert_true(memory_reaches(&cursor, &memory, at(2 * PAGE), 1));
+	assert_int_equal(memory_remove(&memory, at(2 * PAGE)), 0);
+	assert_false(memory_reaches(&cursor, &memory, at(2 * PAGE), 1));
+	assert_true(memory_reaches(&cursor, &memory, at(4 * PAGE), PAGE));
+	memory_fini(&memory);
+}
+
+struct race {
+	struct memory memory;
+	struct memory_cursor cursor;
+	bool quit;
+	unsigned rounds;
+};
+
+/* The first region stays: it must always be reached, whatever becomes of the others. */
+static void *race_read(void *opaque)
+{
+	struct race *race = opaque;
+
+	while (!load_acquire(&race->quit)) {
+		bool stays = memory_reaches(&race->cursor, &race->memory, at(PAGE), PAGE);
+
+		memory_reaches(&race->cursor, &race->memory, at(16 * PAGE), PAGE);
+		if (!stays)
+			return race;
+		add_relaxed(&race->rounds, 1);
+	}
+	return NULL;
+}
+
+static void test_table_when_a_queue_reads_meanwhile_then_it_sees_whole_tables(void **state)
+{
+	struct race *race = aligned_alloc(CACHE_LINE, sizeof(*race));
+	pthread_t thread;
+	void *failed;
+
+	assert_non_null(race);
+	memset(race, 0, sizeof(*race));
+	assert_int_equal(memory_init(&race->memory), 0);
+	memory_cursor_add(&race->memory, &race->cursor);
+	assert_int_equal(memory_add(&race->memory, at(PAGE), PAGE), 0);
+	assert_int_equal(pthread_create(&thread, NULL, race_read, race), 0);
+	for (unsigned i = 0; i < 2000 || load_relaxed(&race->rounds) < 100; i++) {
+		assert_int_equal(memory_add(&race->memory, at(16 * PAGE), PAGE), 0);
+		assert_int_equal(memory_remove(&race->memory, at(16 * PAGE)), 0);
+	}
+	store_release(&race->quit, true);
+	pthread_join(thread, &failed);
+	assert_null(failed);
+	memory_fini(&race->memory);
+	free(race);
+}
+
+/* ---- under a device ---- */
+
+static void test_alloc_when_freed_then_it_is_not_reached_any_more(void **state)
+{
+	struct test_disk disk = test_disk_open(&(struct fake_setup){ 0 }, &one_queue);
+	uint8_t *more = ringlane_mem_alloc(disk.device, 100, NULL);
+
+	assert_non_null(more);
+	assert_int_equal((uintptr_t)more % PAGE, 0);
+	assert_int_equal(ringlane_read(disk.queue, more, 512, 0, NULL), 0);
+	assert_int_equal(test_finish(&disk, 1), 0);
+	ringlane_mem_free(disk.device, more);
+	assert_int_equal(ringlane_read(disk.queue, more, 512, 0, NULL), -EFAULT);
+	ringlane_mem_free(disk.device, NULL);
+	assert_null(ringlane_mem_alloc(disk.device, 0, NULL));
+	test_disk_close(&disk);
+}
+
+static void test_register_when_memory_is_the_callers_then_requests_use_it(void **state)
+{
+	struct test_disk disk = test_disk_open(&(struct fake_setup){ 0 }, &one_queue);
+	struct ringlane_error error;
+	int fd = memfd_create("test", MFD_CLOEXEC);
+	uint8_t *mine;
+
+	assert_int_equal(ftruncate(fd, 8 * PAGE), 0);
+	mine = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 4 * PAGE);
+	assert_ptr_not_equal(mine, MAP_FAILED);
+	assert_int_equal(ringlane_read(disk.queue, mine, 512, 0, NULL), -EFAULT);
+	assert_int_equal(ringlane_mem_register(disk.device, mine, 4 * PAGE, fd, 4 * PAGE, &error),
+			 0);
+	assert_int_equal(ringlane_mem_register(disk.device, mine, PAGE, fd, 0, &error), -EEXIST);
+	close(fd);
+	memset(mine, 0x77, 512);
+	assert_int_equal(ringlane_write(disk.queue, mine, 512, 1024, NULL), 0);
+	assert_int_equal(test_finish(&disk, 1), 0);
+	assert_int_equal(fake_disk_bytes(disk.fake)[1024], 0x77);
+	assert_int_equal(ringlane_mem_unregister(disk.device, mine, &error), 0);
+	assert_int_equal(ringlane_write(disk.queue, mine, 512, 1024, NULL), -EFAULT);
+	assert_int_equal(ringlane_mem_unregister(disk.device, mine, &error), -ENOENT);
+	munmap(mine, 4 * PAGE);
+	test_disk_close(&disk);
+}
+
+static void test_register_when_arguments_are_bad_then_einval(void **state)
+{
+	struct test_disk disk = test_disk_open(&(struct fake_setup){ 0 }, &one_queue);
+	struct ringlane_error error;
+	uint8_t *page = at(0x10000000);
+
+	assert_int_equal(ringlane_mem_register(disk.device, page + 1, PAGE, 0, 0, &error), -EINVAL);
+	assert_int_equal(ringlane_mem_register(disk.device, page, 0, 0, 0, &error), -EINVAL);
+	assert_int_equal(ringlane_mem_register(disk.device, page, 100, 0, 0, &error), -EINVAL);
+	assert_int_equal(ringlane_mem_register(disk.device, page, PAGE, 0, 8, &error), -EINVAL);
+	assert_int_equal(ringlane_mem_register(disk.device, at(UINTPTR_MAX - PAGE + 1), 2 * PAGE, 0,
+					       0, &error),
+			 -EINVAL);
+	assert_int_equal(ringlane_mem_register(disk.device, page, PAGE, -1, 0, &error), -EBADF);
+	/* allocated memory is freed, not unregistered */
+	assert_int_equal(ringlane_mem_unregister(disk.device, disk.buffer, &error), -ENOENT);
+	test_disk_close(&disk);
+}
+
+/* Without CONFIGURE_MEM_SLOTS a back end has eight regions, and the whole table is sent again. */
+static void test_alloc_when_slots_run_out_then_a_sentence_and_a_way_back(void **state)
+{
+	const struct fake_setup setup = { .protocol_features_off =
+						  1ull << VHU_PROTOCOL_CONFIGURE_MEM_SLOTS };
+	struct test_disk disk = test_disk_open(&setup, &one_queue);
+	struct ringlane_error error = { 0 };
+	uint8_t *more[16];
+	unsigned count = 0;
+
+	while ((more[count] = ringlane_mem_alloc(disk.device, PAGE, &error)) != NULL)
+		count++;
+	assert_int_equal(count, 6); /* the rings and the test's buffer have two */
+	assert_int_equal(error.code, -ENOSPC);
+	assert_non_null(strstr(error.text, "8 regions"));
+	ringlane_mem_free(disk.device, more[2]);
+	more[2] = ringlane_mem_alloc(disk.device, PAGE, &error);
+	assert_non_null(more[2]);
+	for (unsigned i = 0; i < count; i++) {
+		assert_int_equal(ringlane_read(disk.queue, more[i], 512, 0, NULL), 0);
+		assert_int_equal(test_finish(&disk, 1), 0);
+	}
+	test_disk_close(&disk);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		driver_test(test_table_when_regions_come_and_go_then_only_they_are_reached),
+		driver_test(test_table_when_a_queue_reads_meanwhile_then_it_sees_whole_tables),
+		driver_test(test_alloc_when_freed_then_it_is_not_reached_any_more),
+		driver_test(test_register_when_memory_is_the_callers_then_requests_use_it),
+		driver_test(test_register_when_arguments_are_bad_then_einval),
+		driver_test(test_alloc_when_slots_run_out_then_a_sentence_and_a_way_back),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
