@@ -164,6 +164,7 @@ static void illegal_check(const struct raw_ring *raw, bool event_idx)
 
 	fixture_init(&fixture, !raw->no_indirect, event_idx);
 	untouched = fixture.chain;
+	virtq_device_push(&fixture.device, 1, 1); /* never published */
 	raw_write(&fixture, raw);
 	memcpy(before, fixture.memory.flat, sizeof(before));
 	assert_true(virtq_device_has_work(&fixture.device));

@@ -111,8 +111,12 @@ static void test_kicks_when_plain_then_flag_tells(void **state)
 	assert_int_equal(raw_get16(&fixture, USED), VRING_USED_F_NO_NOTIFY);
 	assert_false(virtq_device_kicks_enable(&fixture.device));
 	assert_int_equal(raw_get16(&fixture, USED), 0);
+	virtq_device_kicks_suppress(&fixture.device);
+	virtq_device_kicks_suppress(&fixture.device);
+	assert_int_equal(raw_get16(&fixture, USED), VRING_USED_F_NO_NOTIFY);
 	raw_offer(&fixture, 1);
 	assert_true(virtq_device_kicks_enable(&fixture.device));
+	assert_int_equal(raw_get16(&fixture, USED), 0);
 	assert_int_equal(raw_get16(&fixture, USED + 4 + 8 * SIZE), 0);
 	fixture_fini(&fixture);
 }
@@ -183,6 +187,22 @@ static void test_call_when_event_idx_then_once_as_the_event_is_passed(void **sta
 	}
 }
 
+static void test_call_when_not_decided_for_65536_entries_then_called(void **state)
+{
+	struct fixture fixture;
+
+	fixture_init(&fixture, false, true);
+	push_and_publish(&fixture, 1);
+	assert_true(virtq_device_should_call(&fixture.device));
+	raw_put16(&fixture, AVAIL + 4 + 2 * SIZE, BASE + 10);
+	for (unsigned i = 0; i < 65536 / SIZE; i++)
+		push_and_publish(&fixture, SIZE);
+	push_and_publish(&fixture, 2);
+	assert_true(virtq_device_should_call(&fixture.device));
+	assert_false(virtq_device_should_call(&fixture.device));
+	fixture_fini(&fixture);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -194,6 +214,7 @@ int main(void)
 		cmocka_unit_test(test_kicks_when_event_idx_then_event_tells_and_flags_stay_zero),
 		cmocka_unit_test(test_call_when_plain_then_flag_decides),
 		cmocka_unit_test(test_call_when_event_idx_then_once_as_the_event_is_passed),
+		cmocka_unit_test(test_call_when_not_decided_for_65536_entries_then_called),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,8 +12,6 @@
 #include "virtq/event.h"
 #include "virtq/split.h"
 
-#include "base/overflow.h"
-
 /* Where the walk reads its next descriptor. */
 struct desc_table {
 	const struct virtq_desc *flat; /* NULL: not in one aligned piece, read through the cursor */
@@ -95,8 +93,8 @@ static inline const char *table_read(struct virtq_device *q, const struct desc_t
 static const char *table_enter(struct virtq_device *q, const struct desc_copy *desc,
 			       struct desc_table *table)
 {
-	uint64_t run, end;
 	const void *host;
+	uint64_t run;
 
 	if (unlikely(!q->indirect))
 		return "an indirect descriptor without the feature";
@@ -106,8 +104,6 @@ static const char *table_enter(struct virtq_device *q, const struct desc_copy *d
 		return "an indirect descriptor has a next one";
 	if (unlikely(!desc->len || desc->len % sizeof(struct virtq_desc)))
 		return "the length of an indirect table is not a multiple of 16";
-	if (unlikely(add_overflows(desc->addr, desc->len, &end)))
-		return "an indirect table lies outside guest memory";
 	host = mem_cursor_run(&q->ring_cursor, desc->addr, desc->len, &run);
 	if (unlikely(!host))
 		return "an indirect table lies outside guest memory";
@@ -196,12 +192,17 @@ static inline const char *chain_walk(struct virtq_device *q, uint16_t index, str
 	return "a chain is longer than the ring";
 }
 
-/* The line that the next pop will read first. */
+/* A miss lasts longer than a pop: so far ahead that several are on their way at once. */
+#define PREFETCH_AHEAD 6
+
+/* The lines of a chain of three that a later pop will read. */
 static inline void head_prefetch(const struct virtq_device *q)
 {
-	uint16_t head = ring_load16(&q->memory.avail->ring[q->avail_next & q->mask]);
+	uint16_t ahead = (uint16_t)(q->avail_next + PREFETCH_AHEAD - 1);
+	uint16_t head = ring_load16(&q->memory.avail->ring[ahead & q->mask]);
 
 	__builtin_prefetch(&q->memory.desc[head & q->mask]);
+	__builtin_prefetch(&q->memory.desc[(head + 2) & q->mask]);
 }
 
 int virtq_device_pop_split(struct virtq_device *q, struct iovec *iov, unsigned iov_max,
@@ -224,7 +225,8 @@ int virtq_device_pop_split(struct virtq_device *q, struct iovec *iov, unsigned i
 	reason = chain_walk(q, found.head, iov, iov_max, &found);
 	if (unlikely(reason))
 		return device_break(q, reason);
-	if (++q->avail_next != q->avail_seen)
+	q->avail_next++;
+	if (ring_distance(q->avail_next, q->avail_seen) >= PREFETCH_AHEAD)
 		head_prefetch(q);
 	*chain = found;
 	return 1;

@@ -319,8 +319,12 @@ static void test_calls_when_plain_then_flag_tells(void **state)
 	add_and_publish(&fixture, 1, 0, &head);
 	assert_false(virtq_driver_calls_enable(&fixture.driver, 5));
 	assert_int_equal(le16_get(fixture.ring.avail->flags), 0);
+	virtq_driver_calls_suppress(&fixture.driver);
+	virtq_driver_calls_suppress(&fixture.driver);
+	assert_int_equal(le16_get(fixture.ring.avail->flags), VRING_AVAIL_F_NO_INTERRUPT);
 	raw_use(&fixture, head, 0);
 	assert_true(virtq_driver_calls_enable(&fixture.driver, 5));
+	assert_int_equal(le16_get(fixture.ring.avail->flags), 0);
 	assert_int_equal(le16_get(fixture.ring.avail->ring[SIZE]), 0);
 	fixture_fini(&fixture);
 }
@@ -351,6 +355,26 @@ static void test_calls_when_event_idx_then_event_is_placed_within_what_is_out(vo
 	fixture_fini(&fixture);
 }
 
+static void test_kick_when_not_decided_for_65536_entries_then_kicked(void **state)
+{
+	struct fixture fixture;
+	uint32_t written;
+	uint16_t head;
+
+	fixture_init(&fixture, false, true);
+	add_and_publish(&fixture, 1, 0, &head);
+	assert_true(virtq_driver_should_kick(&fixture.driver));
+	*(struct le16 *)&fixture.ring.used->ring[SIZE] = le16_make((uint16_t)(BASE + 10));
+	for (unsigned i = 0; i < 65536 + 2; i++) {
+		raw_use(&fixture, head, 0);
+		assert_int_equal(virtq_driver_take(&fixture.driver, &head, &written), 1);
+		add_and_publish(&fixture, 1, 0, &head);
+	}
+	assert_true(virtq_driver_should_kick(&fixture.driver));
+	assert_false(virtq_driver_should_kick(&fixture.driver));
+	fixture_fini(&fixture);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -364,6 +388,7 @@ int main(void)
 		cmocka_unit_test(test_kick_when_event_idx_then_once_as_the_event_is_passed),
 		cmocka_unit_test(test_calls_when_plain_then_flag_tells),
 		cmocka_unit_test(test_calls_when_event_idx_then_event_is_placed_within_what_is_out),
+		cmocka_unit_test(test_kick_when_not_decided_for_65536_entries_then_kicked),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

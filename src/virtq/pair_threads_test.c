@@ -280,6 +280,119 @@ static void test_pop_when_descriptor_changes_meanwhile_then_good_copy_or_broken(
 	free(flipped.data);
 }
 
+/* ---- both decide at the same moment ---- */
+
+#define MEETINGS_MAX 30000u
+#define MEETINGS_NS (NS_PER_S / 2)
+#define MEETINGS_OVER UINT32_MAX
+
+/* Two threads go through a number of gates together; the driver's thread says when it is over. */
+struct meeting {
+	unsigned driver cache_aligned, device cache_aligned; /* atomic: gates reached */
+	struct virtq_device queue;
+	bool called, look_again; /* what the device's end said last */
+};
+
+static void gate_wait(const unsigned *other, unsigned gate)
+{
+	for (unsigned spins = 0; load_acquire(other) < gate; spins++) /* pairs with gate_open */
+		if (spins > 200)
+			sched_yield();
+}
+
+static void gate_open(unsigned *mine, unsigned gate)
+{
+	store_release(mine, gate); /* pairs with gate_wait */
+}
+
+/* Some time that the compiler does not take away: the ends shall meet a little earlier or later each time. */
+static void dawdle(const struct meeting *meeting, unsigned loops)
+{
+	while (loops--)
+		(void)load_relaxed(&meeting->driver);
+}
+
+/* Odd gates: the driver publishes while we ask for kicks. Even ones: we publish while it asks for calls. */
+static void *meeting_device(void *opaque)
+{
+	struct meeting *meeting = opaque;
+	struct virtq_chain chain;
+	struct iovec iov[2];
+
+	for (unsigned gate = 1;; gate++) {
+		gate_wait(&meeting->driver, gate);
+		if (load_relaxed(&meeting->driver) == MEETINGS_OVER)
+			return NULL;
+		if (gate % 2) {
+			virtq_device_kicks_suppress(&meeting->queue);
+			meeting->look_again = virtq_device_kicks_enable(&meeting->queue);
+		} else if (virtq_device_pop(&meeting->queue, iov, 2, &chain) == 1) {
+			virtq_device_push(&meeting->queue, chain.head, 0);
+			virtq_device_publish(&meeting->queue);
+			meeting->called = virtq_device_should_call(&meeting->queue);
+		}
+		gate_open(&meeting->device, gate);
+	}
+}
+
+/* Two gates: whatever happened first, somebody must have noticed it. */
+static void meet(struct meeting *meeting, struct virtq_driver *driver, unsigned gate)
+{
+	const struct virtq_sg sg = { (uintptr_t)meeting, 1 };
+	bool kicked, look_again;
+	uint32_t written;
+	uint16_t head;
+
+	assert_int_equal(virtq_driver_add(driver, &sg, 1, 0, &head), 0);
+	gate_open(&meeting->driver, gate);
+	dawdle(meeting, gate * 7 % 509);
+	virtq_driver_publish(driver);
+	kicked = virtq_driver_should_kick(driver);
+	gate_wait(&meeting->device, gate);
+	assert_true(kicked || meeting->look_again);
+	virtq_driver_calls_suppress(driver);
+	gate_open(&meeting->driver, gate + 1);
+	dawdle(meeting, gate * 7 % 509);
+	look_again = virtq_driver_calls_enable(driver, 0);
+	gate_wait(&meeting->device, gate + 1);
+	assert_true(meeting->called || look_again);
+	assert_int_equal(virtq_driver_take(driver, &head, &written), 1);
+}
+
+static void meet_often(bool event_idx)
+{
+	struct meeting *meeting = aligned_alloc(CACHE_LINE, sizeof(*meeting));
+	struct virtq_config config = { .size = 4,
+				       .event_idx = event_idx,
+				       .memory = test_ring_new(4) };
+	struct virtq_driver_slot slots[4];
+	const struct virtq_driver_tables tables = { .slots = slots };
+	uint64_t deadline_ns = clock_ns() + MEETINGS_NS;
+	struct virtq_driver driver;
+	struct mem_map *map;
+	pthread_t thread;
+
+	memset(meeting, 0, sizeof(*meeting));
+	assert_int_equal(mem_map_build_local(meeting, (uintptr_t)meeting, sizeof(*meeting), &map),
+			 0);
+	assert_int_equal(virtq_driver_init(&driver, &config, &tables), 0);
+	assert_int_equal(virtq_device_init(&meeting->queue, &config, map), 0);
+	assert_int_equal(pthread_create(&thread, NULL, meeting_device, meeting), 0);
+	for (unsigned i = 0; i < MEETINGS_MAX && (i < 100 || clock_ns() < deadline_ns); i++)
+		meet(meeting, &driver, 2 * i + 1);
+	gate_open(&meeting->driver, MEETINGS_OVER);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	mem_map_unref(map);
+	test_ring_free(&config.memory);
+	free(meeting);
+}
+
+static void test_notify_when_both_ends_decide_at_once_then_one_of_them_acts(void **state)
+{
+	meet_often(false);
+	meet_often(true);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -287,6 +400,7 @@ int main(void)
 		cmocka_unit_test(test_threads_when_both_sleep_then_no_notification_is_lost),
 		cmocka_unit_test(
 			test_pop_when_descriptor_changes_meanwhile_then_good_copy_or_broken),
+		cmocka_unit_test(test_notify_when_both_ends_decide_at_once_then_one_of_them_acts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
