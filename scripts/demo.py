@@ -95,7 +95,7 @@ def main():
     disks = make_disks(folder)
     backend, guest = RinglaneBackend(daemon, folder, disks, make_threads()), Guest(folder, cpus=CPUS)
     try:
-        say("\n== The daemon\n" + " ".join(str(word) for word in backend.make_command()))
+        say("\n== The daemon\n" + " ".join(str(word) for word in backend.make_command()).replace(" --", " \\\n    --"))
         backend.start()
         say(f"\n== The guest ({os.environ.get('GUEST_ACCEL', 'tcg')}, {CPUS} CPUs, {len(disks)} disks)")
         guest.start([option for disk in disks for option in disk.qemu_options()])

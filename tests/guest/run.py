@@ -10,6 +10,7 @@ The exit status is 1 when a case failed.
 
 import argparse
 import importlib
+import signal
 import sys
 import time
 import traceback
@@ -55,13 +56,16 @@ def explain(error):
 
 
 def run_case(scenario, method, report):
+    """False when the scenario could not even start: its other cases need not wait for the same deadline."""
     name, start = name_case(type(scenario), method), time.monotonic()
     if name in scenario.backend_class.known_failures:
         report.add(name, 0, skipped=scenario.backend_class.known_failures[name])
-        return
+        return True
+    started = False
     try:
         if not scenario.is_up():
             scenario.start()
+        started = True
         getattr(scenario, method)()
         if scenario.is_up():
             scenario.check_alive()
@@ -70,19 +74,30 @@ def run_case(scenario, method, report):
         scenario.discard()
     else:
         report.add(name, time.monotonic() - start)
+    return started
+
+
+def end_scenario(scenario, report):
+    name, start = f"{type(scenario).__name__.lower()}.daemon_ends_cleanly", time.monotonic()
+    try:
+        scenario.stop()
+        report.add(name, time.monotonic() - start)
+    except Exception as error:
+        report.add(name, time.monotonic() - start, explain(error))
 
 
 def run_scenario(scenario, methods, report):
-    for method in methods:
-        run_case(scenario, method, report)
-    if scenario.is_up():
-        name, start = f"{type(scenario).__name__.lower()}.daemon_ends_cleanly", time.monotonic()
-        try:
-            scenario.stop()
-            report.add(name, time.monotonic() - start)
-        except Exception as error:
-            report.add(name, time.monotonic() - start, explain(error))
-            scenario.discard()
+    try:
+        starts = True
+        for method in methods:
+            if starts:
+                starts = run_case(scenario, method, report)
+            else:
+                report.add(name_case(type(scenario), method), 0, "not tried: the one before could not start")
+        if scenario.is_up():
+            end_scenario(scenario, report)
+    finally:
+        scenario.discard()
 
 
 def parse_arguments():
@@ -98,6 +113,7 @@ def parse_arguments():
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     arguments, report = parse_arguments(), Report()
     for scenario in find_scenarios():
         methods = [method for method in scenario.list_cases() if arguments.k in name_case(scenario, method)]

@@ -119,12 +119,12 @@ class Backend:
         os.truncate(disk.path, size)
 
     def list_threads(self):
-        """The daemon's threads by name."""
+        """The daemon's threads by name; IOThreads, which are called "IO id", by their id."""
         threads = {}
         for task in Path(f"/proc/{self.process.pid}/task").iterdir():
             status = dict(line.split(":", 1) for line in (task / "status").read_text().splitlines())
             run_ns = int((task / "schedstat").read_text().split()[0])
-            threads[status["Name"].strip()] = Thread(run_ns, status["Cpus_allowed_list"].strip())
+            threads[status["Name"].strip().removeprefix("IO ")] = Thread(run_ns, status["Cpus_allowed_list"].strip())
         return threads
 
 
