@@ -20,6 +20,19 @@
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 
+/*
+ * Asks for a line that will be written. Compilers make a read of __builtin_prefetch(, 1) on x86-64 unless they are told
+ * that the CPU knows better; those that do not know prefetchw take it for a no-op.
+ */
+static inline void prefetch_for_write(const void *address)
+{
+#if defined(__x86_64__)
+	__asm__ volatile("prefetchw %0" : : "m"(*(const char *)address));
+#else
+	__builtin_prefetch(address, 1);
+#endif
+}
+
 static inline void cpu_relax(void)
 {
 #if defined(__x86_64__) || defined(__i386__)
