@@ -11,10 +11,12 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define MIB (1ull << 20)
 #define FILE_LIMIT (512u << 10)
+#define CACHESTAT 451 /* the same on all architectures but alpha */
 
 static struct block_node *file_open(struct rig *rig, struct block_file_config config)
 {
@@ -165,6 +167,47 @@ static void test_flush_when_no_flush_then_done_inside_submit(void **state)
 	block_channel_close(channel);
 }
 
+/* Dirty pages of the file; -1 when the kernel cannot tell (before 6.5). */
+static int64_t dirty_pages(const struct block_node *node)
+{
+	struct {
+		uint64_t offset, bytes;
+	} range = { 0, block_node_size(node) };
+	struct {
+		uint64_t cached, dirty, writeback, evicted, recently_evicted;
+	} pages;
+	const struct file_node *file = container_of(node, struct file_node, node);
+
+	if (syscall(CACHESTAT, file->fd, &range, &pages, 0) < 0)
+		return -1;
+	return (int64_t)(pages.dirty + pages.writeback);
+}
+
+static void test_fua_when_done_then_nothing_is_dirty(void **state)
+{
+	static const struct {
+		enum block_op op;
+		unsigned flags;
+	} cases[] = { { BLOCK_WRITE, BLOCK_FUA }, { BLOCK_WRITE_ZEROES, BLOCK_FUA } };
+	struct rig *rig = *state;
+	struct block_node *node = image_open(rig, MIB);
+	struct block_channel *channel = rig_channel(rig, node);
+	char *buffer = calloc(1, 65536);
+
+	file_node_of(node)->no_zero_range = true; /* so that zeroes are written */
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+		assert_int_equal(rig_do_flags(rig, channel, cases[i].op, cases[i].flags, 65536 * i,
+					      buffer, 65536),
+				 0);
+		if (dirty_pages(node) < 0)
+			print_message("the kernel does not tell about dirty pages\n");
+		else
+			assert_int_equal(dirty_pages(node), 0);
+	}
+	free(buffer);
+	block_channel_close(channel);
+}
+
 /* ---- room ---- */
 
 static uint64_t room_of(const struct block_node *node)
@@ -291,6 +334,7 @@ static void test_zeroes_when_range_is_no_whole_blocks_then_written(void **state)
 	expect_bytes(rig, channel, 0, 512, 0xee);
 	expect_bytes(rig, channel, 512, 8192, 0);
 	expect_bytes(rig, channel, 8704, 4096, 0xee);
+	assert_false(file_node_of(channel->node)->no_zero_range); /* nothing was learned from it */
 	/* A discard takes the whole blocks inside; none is fine too. */
 	assert_int_equal(rig_do(rig, channel, BLOCK_DISCARD, 16384 - 512, NULL, 4096 + 1024), 0);
 	expect_bytes(rig, channel, 16384 - 512, 512, 0xee);
@@ -311,6 +355,7 @@ int main(void)
 		rig_test(test_write_when_no_room_then_carried_and_rest_is_readable),
 		rig_test(test_flush_when_one_failed_then_all_later_fail),
 		rig_test(test_flush_when_no_flush_then_done_inside_submit),
+		rig_test(test_fua_when_done_then_nothing_is_dirty),
 		rig_test(test_discard_when_file_then_room_is_given_back),
 		rig_test(test_zeroes_when_unmap_is_allowed_then_only_then_room_is_given_back),
 		rig_test(test_zeroes_when_discard_is_not_unmap_then_room_is_kept),

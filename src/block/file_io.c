@@ -8,8 +8,10 @@
  *
  * Buffered writes: a file system without RWF_NOWAIT writes (ext4) leaves the choice between an ordinary pwritev, which
  * copies into the page cache and waits only when the kernel throttles writers or must read a page first, and the ring,
- * which hands every such write to a kernel thread. We write at once as long as that is quick; a write that took longer
- * than WRITE_SLOW_NS sends those that follow through the ring for a while, twice as long each time it happens again.
+ * which hands every such write to a kernel thread. Measured on ext4, 4 KiB into cached pages: at once 1.6 us of CPU at any
+ * depth; through the ring 24 us at depth 1 and 2.8 us on two CPUs at depth 64. So we write at once as long as that is
+ * quick; a write that took longer than WRITE_SLOW_NS sends those that follow through the ring for a while, twice as long
+ * each time it happens again.
  *
  * Transfers that move less than they should are continued; a read that finds the end of the file fails with -EIO (the
  * file shrank under us). Memory that direct I/O cannot use goes through an aligned copy, BOUNCE_MAX at a time.
@@ -224,8 +226,6 @@ static bool io_memory_is_aligned(const struct file_node *file, const struct bloc
 	uintptr_t address_mask = file->node.limits.memory_alignment - 1;
 	size_t length_mask = file->node.limits.request_alignment - 1;
 
-	if (request->iov_count > IOV_MAX)
-		return false;
 	for (unsigned i = 0; i < request->iov_count; i++) {
 		const struct iovec *iov = &request->iov[i];
 

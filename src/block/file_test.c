@@ -245,6 +245,15 @@ static void test_write_when_last_ones_were_slow_then_goes_through_ring(void **st
 
 #define PIECES 2048
 
+static void through_ring(struct block_channel *channel)
+{
+	struct file_node *file = file_node_of(channel->node);
+
+	file->no_nowait_read = file->no_nowait_write = true;
+	file->in_memory = false;
+	container_of(channel, struct file_channel, channel)->write_inline_from_ns = UINT64_MAX;
+}
+
 /* More pieces than the kernel takes at once. */
 static void many_pieces_run(struct rig *rig, bool direct)
 {
@@ -257,9 +266,11 @@ static void many_pieces_run(struct rig *rig, bool direct)
 
 	for (size_t i = 0; i < PIECES * 512; i++)
 		written[i] = (char)(i / 512 * 7 + i);
-	for (enum block_op op = BLOCK_READ; op <= BLOCK_WRITE; op++) {
-		bool write = op == BLOCK_READ; /* first written, then read back */
+	for (unsigned turn = 0; turn < 4; turn++) {
+		bool write = turn % 2 == 0; /* first written, then read back */
 
+		if (turn == 2) /* and all of it through the ring */
+			through_ring(channel);
 		for (size_t i = 0; i < PIECES; i++)
 			iov[i] = (struct iovec){ (write ? written : found) + i * 512, 512 };
 		rig_io_init(&io, write ? BLOCK_WRITE : BLOCK_READ, 0, NULL, PIECES * 512);
@@ -327,6 +338,34 @@ static void test_direct_when_memory_is_odd_and_long_then_copied_in_parts(void **
 	block_channel_close(channel);
 }
 
+/* Each piece begins where it may and ends where it may not. */
+static void test_direct_when_pieces_have_odd_lengths_then_moved(void **state)
+{
+	struct rig *rig = *state;
+	struct block_file_config config = { .direct = true };
+	struct block_channel *channel;
+	char *memory, found[4096];
+	struct rig_io io;
+
+	skip_without_direct(rig);
+	config.filename = rig_file_make(rig, "image", MIB);
+	channel = rig_channel(rig, file_open(rig, config));
+	memory = aligned_alloc(4096, 8192);
+	memset(memory, 1, 4096);
+	memset(memory + 4096, 2, 4096);
+	rig_io_init(&io, BLOCK_WRITE, 0, memory, 4096);
+	io.iov[0].iov_len = 100;
+	io.iov[1] = (struct iovec){ .iov_base = memory + 4096, .iov_len = 3996 };
+	io.request.iov_count = 2;
+	rig_io_submit(channel, &io);
+	assert_int_equal(rig_io_wait(rig, &io), 0);
+	assert_int_equal(rig_do(rig, channel, BLOCK_READ, 0, found, 4096), 0);
+	for (unsigned i = 0; i < 4096; i++)
+		assert_int_equal(found[i], i < 100 ? 1 : 2);
+	free(memory);
+	block_channel_close(channel);
+}
+
 /* ---- sizes ---- */
 
 static void shrunk_run(struct rig *rig, bool direct)
@@ -342,6 +381,9 @@ static void shrunk_run(struct rig *rig, bool direct)
 	assert_int_equal(rig_do(rig, channel, BLOCK_READ, 65536, buffer, 4096), -EIO);
 	assert_int_equal(rig_do(rig, channel, BLOCK_READ, 32768, buffer, 65536), -EIO);
 	assert_int_equal(rig_do(rig, channel, BLOCK_READ, MIB - 4096, buffer, 4096), -EIO);
+	assert_int_equal(truncate(rig->path, 65536 + 100), 0);
+	assert_int_equal(rig_do(rig, channel, BLOCK_READ, 32768, buffer, 65536), -EIO);
+	assert_int_equal(rig_do(rig, channel, BLOCK_READ, 65536, buffer, 512), -EIO);
 	free(buffer);
 	block_channel_close(channel);
 }
@@ -410,6 +452,7 @@ int main(void)
 		rig_test(test_io_when_pieces_are_many_then_all_moved),
 		rig_test(test_direct_when_pieces_are_many_then_copied),
 		rig_test(test_direct_when_memory_is_odd_and_long_then_copied_in_parts),
+		rig_test(test_direct_when_pieces_have_odd_lengths_then_moved),
 		rig_test(test_read_when_file_shrank_then_error),
 		rig_test(test_direct_when_file_shrank_then_error),
 		rig_test(test_resize_when_file_then_disk_and_file_change),
