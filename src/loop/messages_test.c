@@ -4,6 +4,7 @@
 #include "loop/test_loop.h"
 
 #include <pthread.h>
+#include <sched.h>
 
 /* ---- many senders, one loop ---- */
 
@@ -112,6 +113,50 @@ static void test_messages_when_two_loops_sleep_in_turns_always_wake_them(void **
 	loop_free(near_loop);
 }
 
+/* ---- a message that comes just when the loop goes to sleep ---- */
+
+#define SLEEP_ROUNDS 30000
+
+static unsigned heard;
+
+static void receive_and_tell(struct loop_message *message)
+{
+	store_release(&heard, heard + 1); /* pairs with wait_until_heard */
+}
+
+static bool wait_until_heard(unsigned wanted)
+{
+	uint64_t deadline_ns = clock_ns() + TEST_DEADLINE_NS;
+
+	while (load_acquire(&heard) != wanted) { /* pairs with receive_and_tell */
+		if (clock_ns() > deadline_ns)
+			return false;
+		sched_yield();
+	}
+	return true;
+}
+
+static void test_message_when_posted_just_as_the_loop_goes_to_sleep_is_heard(void **state)
+{
+	struct loop_message message = { .fn = receive_and_tell }, stop = { .fn = stop_far_loop };
+	struct error error;
+	uint64_t seed = 1;
+	pthread_t thread;
+
+	assert_int_equal(loop_new(&far_loop, &error), 0);
+	assert_int_equal(pthread_create(&thread, NULL, run_far_loop, NULL), 0);
+	for (unsigned i = 1; i <= SLEEP_ROUNDS; i++) {
+		for (unsigned delay = test_random(&seed, 1000); delay; delay--)
+			(void)load_relaxed(&heard); /* up to about a microsecond */
+		loop_post(far_loop, &message);
+		if (!wait_until_heard(i))
+			fail_msg("message %u was not heard", i);
+	}
+	loop_post(far_loop, &stop);
+	pthread_join(thread, NULL);
+	loop_free(far_loop);
+}
+
 /* ---- one thread ---- */
 
 static unsigned self_posts;
@@ -161,6 +206,7 @@ int main(void)
 		cmocka_unit_test(
 			test_messages_from_several_threads_arrive_in_order_and_none_is_lost),
 		cmocka_unit_test(test_messages_when_two_loops_sleep_in_turns_always_wake_them),
+		cmocka_unit_test(test_message_when_posted_just_as_the_loop_goes_to_sleep_is_heard),
 		cmocka_unit_test(test_message_when_posted_again_by_itself_runs_in_the_next_turn),
 		cmocka_unit_test(test_message_when_the_loop_does_not_sleep_costs_no_system_call),
 	};

@@ -384,10 +384,11 @@ static void test_window_when_a_timer_is_due_earlier_ends_there(void **state)
 
 	fake_add(&fake, loop);
 	fake.poller.window.ns = 1000 * NS_PER_S;
-	loop_timer_set(loop, &timer, clock_ns() + NS_PER_MS);
+	loop_timer_set(loop, &timer, 1);
 	turn_without_sleep(loop);
 	assert_null(timer.fire);
 	assert_int_equal(test_loop_stats(loop).poll_misses, 1);
+	assert_in_range(fake.looks, 1, 100); /* until the first look at the clock */
 	loop_poller_remove(loop, &fake.poller);
 	loop_free(loop);
 }
@@ -397,10 +398,76 @@ static void note_message(struct loop_message *message)
 	message->fn = NULL;
 }
 
+static unsigned nops_done;
+
+static void note_nop(struct loop_op *op, int result, uint32_t cqe_flags)
+{
+	nops_done++;
+}
+
+static void nop_queue(struct loop *loop, struct loop_op *op)
+{
+	struct io_uring_sqe *sqe = loop_sqe(loop);
+
+	io_uring_prep_nop(sqe);
+	loop_sqe_bind(loop, sqe, op);
+}
+
+static void test_window_when_an_op_is_queued_submits_it_and_ends_with_its_completion(void **state)
+{
+	struct loop *loop = poll_loop_new(1000 * NS_PER_S);
+	struct loop_op op = { note_nop };
+	struct fake fake;
+
+	fake_add(&fake, loop);
+	fake.poller.window.ns = 1000 * NS_PER_S;
+	nops_done = 0;
+	nop_queue(loop, &op);
+	turn_without_sleep(loop);
+	assert_int_equal(nops_done, 1);
+	assert_in_range(fake.looks, 1, 2);
+	loop_poller_remove(loop, &fake.poller);
+	loop_free(loop);
+}
+
+static struct loop_op queued_op = { note_nop };
+
+/* Always has work, and each time queues an operation; ends the loop when ten are done. */
+static bool poll_and_queue(struct loop_poller *poller)
+{
+	struct fake *fake = container_of(poller, struct fake, poller);
+
+	fake->looks++;
+	if (nops_done >= 10)
+		loop_stop(fake->loop);
+	else
+		nop_queue(fake->loop, &queued_op);
+	return true;
+}
+
+static void test_loop_run_when_a_poller_never_stops_submits_in_each_turn(void **state)
+{
+	struct loop *loop = poll_loop_new(POLL_MAX_NS_DEFAULT);
+	struct fake fake;
+
+	fake_add(&fake, loop);
+	fake.poller.poll = poll_and_queue;
+	nops_done = 0;
+	loop_run(loop);
+	assert_in_range(fake.looks, 11, 14);
+	loop_turn(loop, 0);
+	loop_turn(loop, 0);
+	loop_poller_remove(loop, &fake.poller);
+	loop_free(loop);
+}
+
+#define BUSY_NOPS 10000 /* more than the completion ring holds */
+
 static void test_loop_when_a_poller_never_stops_runs_messages_and_completions(void **state)
 {
 	struct loop *loop = poll_loop_new(POLL_MAX_NS_DEFAULT);
 	struct loop_message message = { .fn = note_message };
+	struct loop_op op = { note_nop };
 	struct fake fake;
 
 	fake_add(&fake, loop);
@@ -409,6 +476,12 @@ static void test_loop_when_a_poller_never_stops_runs_messages_and_completions(vo
 	loop_post(loop, &message);
 	turn_without_sleep(loop);
 	assert_null(message.fn);
+	nops_done = 0;
+	for (unsigned i = 0; i < BUSY_NOPS; i++)
+		nop_queue(loop, &op);
+	for (unsigned i = 0; i < 10; i++)
+		turn_without_sleep(loop);
+	assert_int_equal(nops_done, BUSY_NOPS);
 	loop_poller_remove(loop, &fake.poller);
 	loop_free(loop);
 }
@@ -454,6 +527,9 @@ int main(void)
 			test_pollers_when_one_removes_any_other_or_itself_the_rest_is_looked_at),
 		cmocka_unit_test(test_poller_when_it_leaves_while_it_is_asked_is_not_touched_again),
 		cmocka_unit_test(test_window_when_a_timer_is_due_earlier_ends_there),
+		cmocka_unit_test(
+			test_window_when_an_op_is_queued_submits_it_and_ends_with_its_completion),
+		cmocka_unit_test(test_loop_run_when_a_poller_never_stops_submits_in_each_turn),
 		cmocka_unit_test(test_loop_when_a_poller_never_stops_runs_messages_and_completions),
 		cmocka_unit_test(test_loop_when_a_poller_has_work_enters_the_kernel_not_at_all),
 	};

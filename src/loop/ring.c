@@ -97,12 +97,14 @@ void loop_ring_release(struct loop *loop)
 	loop->ring_registered = false;
 }
 
-/* The helpers that the kernel starts for this thread's slow operations stay where the thread may run. */
+/*
+ * The helpers that the kernel starts for this thread's slow operations stay where the thread may
+ * run. Kernels from 6.2 on see to that by themselves; where this fails they only wander.
+ */
 void loop_ring_confine_workers(struct loop *loop, const cpu_set_t *cpus)
 {
 	assert(loop_is_mine(loop));
-	io_uring_register_iowq_aff(&loop->ring, sizeof(*cpus),
-				   cpus); /* they only wander if it fails */
+	io_uring_register_iowq_aff(&loop->ring, sizeof(*cpus), cpus);
 }
 
 /* Nothing that a peer or a disk does makes these calls fail: what is left is our own mistake. */
