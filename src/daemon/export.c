@@ -265,6 +265,7 @@ void export_shut_down(struct export *export)
 	if (export->shutting_down || export->state == EXPORT_ENDED)
 		return;
 	export->shutting_down = true;
+	export_unlink(export); /* nobody finds us any more */
 	if (export->state == EXPORT_IDLE)
 		stop_listening(export);
 	else

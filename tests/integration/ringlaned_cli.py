@@ -1,0 +1,323 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""The command line of ringlaned: what it refuses and how, what it leaves behind, how it starts and ends.
+
+usage: tests/integration/ringlaned_cli.py PATH-OF-RINGLANED
+"""
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+from pathlib import Path
+
+import captive
+from captive import SECONDS, Case
+from process import wait_until
+from vhost_user import READ, WRITE, FrontEnd, connect
+
+NULL = ["--blockdev", "null-co,node-name=n0,size=1M"]
+
+
+def take_inventory(folder):
+    """Everything that a refused command line must not change."""
+    found = {}
+    for path in sorted(folder.iterdir()):
+        status = path.lstat()
+        content = path.read_bytes() if stat.S_ISREG(status.st_mode) else None
+        found[path.name] = (status.st_mode, status.st_size, status.st_mtime_ns, status.st_ino, content)
+    return found
+
+
+class Refusals(Case):
+    """Each mistake is one line and exit status 1, and changes nothing."""
+
+    def refuse(self, sentence, *options):
+        before = take_inventory(self.folder)
+        self.assert_refused(sentence, *options)
+        self.assertEqual(take_inventory(self.folder), before)
+
+    def file(self, path, more=""):
+        return ["--blockdev", f"file,node-name=n0,filename={path}{more}"]
+
+    def test_missing_file_when_opened_then_named(self):
+        path = self.folder / "none"
+        self.refuse(
+            f"--blockdev n0: Could not open '{path}': No such file or directory", *self.file(path), *self.export()
+        )
+
+    def test_short_file_when_opened_then_size_is_told(self):
+        path = self.make_image(size=100)
+        words = f"--blockdev n0: Size of image '{path}' is 100 bytes, which is not a multiple of 512"
+        self.refuse(words, *self.file(path), *self.export())
+
+    def test_unaligned_file_when_opened_then_size_is_told(self):
+        path = self.make_image(size=(1 << 20) + 100)
+        words = f"--blockdev n0: Size of image '{path}' is 1048676 bytes, which is not a multiple of 512"
+        self.refuse(words, *self.file(path), *self.export())
+
+    def test_empty_file_when_opened_then_refused(self):
+        path = self.make_image(size=0)
+        words = f"--blockdev n0: Image '{path}' is empty: a disk needs at least 512 bytes"
+        self.refuse(words, *self.file(path), *self.export())
+
+    def test_folder_when_opened_as_file_then_refused(self):
+        status, words = self.run_daemon(*self.file(self.folder), *self.export())
+        self.assertEqual(status, 1)
+        self.assertRegex(words, rf"^ringlaned: --blockdev n0: [^\n]*{self.folder}[^\n]*\n$")
+
+    def test_block_size_when_size_is_no_multiple_then_refused(self):
+        path = self.make_image(size=1536)
+        options = [*self.file(path), *self.export(more="logical-block-size=4096")]
+        status, words = self.run_daemon(*options)
+        self.assertEqual(status, 1)
+        self.assertRegex(words, r"^ringlaned: --export e0: [^\n]*1536[^\n]*4096[^\n]*\n$")
+        self.assertFalse(self.socket.exists())
+
+    def test_block_size_when_no_power_of_two_then_refused(self):
+        for size in ("0", "1000", "256", "4M"):
+            status, words = self.run_daemon(*NULL, *self.export(more=f"logical-block-size={size}"))
+            self.assertEqual(status, 1, size)
+            self.assertRegex(words, r"^ringlaned: --export e0: [^\n]*logical[^\n]*\n$")
+
+    def test_window_when_longer_than_node_then_refused(self):
+        path = self.make_image()
+        options = [*self.file(path), "--blockdev", "raw,node-name=r,file=n0,offset=512K,size=1M", *self.export("r")]
+        status, words = self.run_daemon(*options)
+        self.assertEqual(status, 1)
+        self.assertRegex(words, r"^ringlaned: --blockdev r: [^\n]*'n0'[^\n]*\n$")
+
+    def test_socket_folder_when_missing_then_named(self):
+        path = self.folder / "none" / "s"
+        words = f"--export e0: cannot bind socket '{path}': No such file or directory"
+        self.refuse(words, *NULL, *self.export(path=path))
+
+    def test_socket_path_when_too_long_then_named(self):
+        path = self.folder / ("s" * 120)
+        words = f"--export e0: socket path '{path}' is longer than 107 bytes, the limit of the system"
+        self.refuse(words, *NULL, *self.export(path=path))
+
+    def test_socket_path_when_it_is_a_file_then_file_stays(self):
+        path = self.make_image()
+        words = f"--export e0: '{path}' exists and is not a socket"
+        self.refuse(words, *NULL, *self.export(path=path))
+
+    def test_second_socket_when_it_fails_then_first_is_gone(self):
+        second = self.export(path=self.folder / "none" / "t", name="e1", more="num-queues=1")
+        self.refuse(
+            f"--export e1: cannot bind socket '{self.folder}/none/t': No such file or directory",
+            *NULL,
+            *self.export(more="num-queues=1"),
+            *second,
+        )
+
+    def test_pidfile_when_it_fails_then_socket_is_gone(self):
+        path = self.folder / "none" / "pid"
+        words = f"--pidfile: cannot open '{path}': No such file or directory"
+        self.refuse(words, *NULL, *self.export(), "--pidfile", path)
+
+    def test_pidfile_when_of_a_live_daemon_then_refused(self):
+        first = self.daemon(*NULL, *self.export())
+        path = first.command[-1]
+        self.refuse(
+            f"--pidfile: '{path}' is that of a process that runs",
+            *NULL,
+            *self.export(path=self.folder / "t"),
+            "--pidfile",
+            path,
+        )
+        self.assertEqual(Path(path).read_text(), f"{first.pid}\n")
+
+    def test_cpu_when_it_does_not_exist_then_named(self):
+        status, words = self.run_daemon("--object", "iothread,id=t0,cpus=1023", *NULL, *self.export())
+        self.assertEqual(status, 1)
+        self.assertRegex(words, r"^ringlaned: --object t0: [^\n]*1023\n$")
+
+    def test_mapping_when_wrong_then_the_sentence_of_qemu(self):
+        thread = ["--object", "iothread,id=t0"]
+        cases = {
+            "num-queues=1,iothread-vq-mapping.0.iothread=t1": 'IOThread "t1" object does not exist',
+            "num-queues=2,iothread-vq-mapping.0.iothread=t0,iothread-vq-mapping.0.vqs.0=0": (
+                "missing vq 1 IOThread assignment in iothread-vq-mapping"
+            ),
+            "iothread=t0,iothread-vq-mapping.0.iothread=t0": (
+                "iothread and iothread-vq-mapping properties cannot be set at the same time"
+            ),
+        }
+        for keys, sentence in cases.items():
+            self.refuse(f"--export e0: {sentence}", *thread, *NULL, *self.export(more=keys))
+
+    def test_every_mistake_when_daemonized_then_still_told(self):
+        path = self.folder / "none"
+        self.refuse(
+            f"--blockdev n0: Could not open '{path}': No such file or directory",
+            "--daemonize",
+            *self.file(path),
+            *self.export(),
+        )
+
+    def test_many_words_when_wrong_then_one_line(self):
+        lines = [
+            [],
+            ["--blockdev"],
+            ["--blockdev", "file\n,node-name=n0"],
+            ["--frob\nfrob"],
+            ["--export", '{"type": "vhost-user-blk"'],
+            ["--export", "{}"],
+            ["--object", ""],
+            ["--export", ",,,,,"],
+            ["--pidfile", ""],
+            [*NULL, *self.export(path="")],
+            [*NULL, *self.export(), "--pidfile", ""],
+        ]
+        for line in lines:
+            before = take_inventory(self.folder)
+            status, words = self.run_daemon(*line)
+            self.assertEqual((status, words.count("\n")), (1, 1), (line, words))
+            self.assertTrue(words.startswith("ringlaned: "), words)
+            self.assertEqual(take_inventory(self.folder), before)
+
+
+class Sockets(Case):
+    def test_stale_socket_when_started_then_replaced(self):
+        with socket.socket(socket.AF_UNIX) as old:
+            old.bind(str(self.socket))
+        self.daemon(*NULL, *self.export())
+        connect(self.socket).close()
+
+    def test_live_socket_when_started_then_not_stolen(self):
+        first = self.daemon(*NULL, *self.export())
+        before = self.socket.lstat().st_ino
+        self.assert_refused(
+            f"--export e0: socket '{self.socket}' is in use by another process", *NULL, *self.export()
+        )
+        self.assertEqual(self.socket.lstat().st_ino, before)
+        with FrontEnd(self.socket) as front:
+            self.assertEqual(front.set_up().capacity(), 1 << 20)
+        self.assert_ends(first)
+
+    def test_socket_when_replaced_by_another_then_left_alone(self):
+        daemon = self.daemon(*NULL, *self.export())
+        self.socket.unlink()
+        with socket.socket(socket.AF_UNIX) as other:
+            other.bind(str(self.socket))
+            self.assert_ends(daemon)
+            self.assertTrue(self.socket.exists())
+
+    def test_listening_fd_when_inherited_then_clients_one_after_another(self):
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(self.socket))
+            listener.listen()
+            number = listener.fileno()
+            address = f"vhost-user-blk,id=e0,node-name=n0,addr.type=fd,addr.str={number}"
+            daemon = self.daemon(*NULL, "--export", address, pass_fds=[number])
+        for _ in range(3):
+            with FrontEnd(self.socket) as front:
+                self.assertEqual(front.set_up().capacity(), 1 << 20)
+        self.assert_ends(daemon)
+
+    def test_connected_fd_when_client_goes_then_daemon_ends(self):
+        mine, theirs = socket.socketpair()
+        path = self.make_image()
+        daemon = self.daemon("--fd", theirs.fileno(), "--blk-file", path, pass_fds=[theirs.fileno()])
+        theirs.close()
+        with FrontEnd(mine) as front:
+            ring = front.set_up().start()
+            self.assertEqual(ring.run(WRITE, 0, b"x" * 512)[0], 0)
+            self.assertEqual(ring.run(READ, 0, room=512), (0, b"x" * 512))
+        self.assertEqual(daemon.wait(SECONDS), 0)
+
+
+class Images(Case):
+    def start(self, path, name, writable):
+        options = ["--blockdev", f"file,node-name=n0,filename={path}"]
+        return [*options, *self.export(path=self.folder / name, more=f"writable={writable}")]
+
+    def test_image_when_two_daemons_write_then_second_is_refused(self):
+        path = self.make_image()
+        self.daemon(*self.start(path, "s", "on"))
+        status, words = self.run_daemon(*self.start(path, "t", "on"))
+        self.assertEqual(status, 1)
+        self.assertRegex(words, rf"^ringlaned: --blockdev n0: [^\n]*lock[^\n]*{path}[^\n]*\n$")
+        self.assertFalse((self.folder / "t").exists())
+
+    def test_image_when_two_daemons_read_then_both_may(self):
+        path = self.make_image()
+        self.daemon(*self.start(path, "s", "off"))
+        self.daemon(*self.start(path, "t", "off"))
+
+    def test_image_when_nobody_may_write_it_then_it_can_be_read(self):
+        path = self.make_image()
+        path.chmod(0o444)
+        self.daemon(*self.start(path, "s", "off"))
+        with FrontEnd(self.socket) as front:
+            ring = front.set_up().start()
+            self.assertEqual(ring.run(READ, 0, room=512)[0], 0)
+            self.assertEqual(ring.run(WRITE, 0, b"x" * 512)[0], 1)
+
+
+class Life(Case):
+    def test_daemonize_when_it_returns_then_everything_listens(self):
+        pidfile = self.folder / "pid"
+        path = self.make_image()
+        status, words = self.run_daemon(
+            "--daemonize", "--pidfile", "pid", "--blk-file", path.name, "--socket-path", "s"
+        )
+        self.assertEqual((status, words), (0, ""))
+        pid = int(pidfile.read_text())
+        self.addCleanup(lambda: Path(f"/proc/{pid}").exists() and os.kill(pid, signal.SIGKILL))
+        with FrontEnd(self.socket) as front:
+            self.assertEqual(front.set_up().capacity(), 1 << 20)
+        self.assertEqual(os.readlink(f"/proc/{pid}/cwd"), "/")
+        self.assertEqual(os.readlink(f"/proc/{pid}/fd/2"), "/dev/null")
+        os.kill(pid, signal.SIGTERM)
+        wait_until(lambda: not pidfile.exists() and not self.socket.exists(), SECONDS, "the daemon cleans up")
+
+    def test_pidfile_when_stale_then_replaced(self):
+        (self.folder / "old").write_text("99999999\n")
+        done = self.daemon(*NULL, *self.export(), "--pidfile", self.folder / "old")
+        self.assert_ends(done)
+
+    def test_sigint_when_idle_then_ends_and_removes_files(self):
+        daemon = self.daemon(*NULL, *self.export())
+        daemon.send(signal.SIGINT)
+        self.assertEqual(daemon.wait(SECONDS), 0)
+        self.assertFalse(self.socket.exists())
+        self.assertFalse(Path(daemon.command[-1]).exists())
+        self.assertEqual(daemon.read_log(), "")
+
+    def test_stdin_and_stdout_when_closed_then_not_mistaken_for_files(self):
+        path = self.make_image()
+        command = f'exec "{captive.PROGRAM}" --blk-file "{path}" --socket-path "{self.socket}" 0<&- 1<&- 2<&-'
+        child = subprocess.Popen(["sh", "-c", command])
+        self.addCleanup(child.wait)
+        self.addCleanup(child.kill)
+        wait_until(self.socket.exists, SECONDS, "the socket")
+        with FrontEnd(self.socket) as front:
+            self.assertEqual(front.set_up().capacity(), 1 << 20)
+        self.assertEqual(os.readlink(f"/proc/{child.pid}/fd/0"), "/dev/null")
+
+
+class Words(Case):
+    def run_for_words(self, *options):
+        done = subprocess.run([captive.PROGRAM, *options], text=True, capture_output=True, timeout=SECONDS)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        return done.stdout
+
+    def test_capabilities_when_printed_then_as_the_convention_says(self):
+        words = self.run_for_words("--print-capabilities", "--blk-file", "none")
+        self.assertEqual(json.loads(words), {"type": "block", "features": ["read-only", "blk-file"]})
+
+    def test_version_when_asked_then_one_line(self):
+        self.assertRegex(self.run_for_words("--version"), r"^ringlaned \d+\.\d+\.\d+\n$")
+
+    def test_help_when_asked_for_one_kind_then_only_its_keys(self):
+        words = self.run_for_words("--export", "help")
+        self.assertIn("iothread-vq-mapping=", words)
+        self.assertNotIn("poll-max-ns", words)
+
+
+if __name__ == "__main__":
+    captive.main()

@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: MIT
+"""A small vhost-user front end with a virtio-blk driver, for tests: every message and every ring entry can be made wrong.
+
+Each request in flight has a slot of its own: header, status byte and 4 KiB of data, and three descriptors.
+"""
+
+import array
+import mmap
+import os
+import select
+import socket
+import struct
+import time
+
+GET_FEATURES, SET_FEATURES, SET_OWNER, SET_MEM_TABLE = 1, 2, 3, 5
+SET_VRING_NUM, SET_VRING_ADDR, SET_VRING_BASE, GET_VRING_BASE = 8, 9, 10, 11
+SET_VRING_KICK, SET_VRING_CALL, SET_VRING_ERR = 12, 13, 14
+GET_PROTOCOL_FEATURES, SET_PROTOCOL_FEATURES, GET_QUEUE_NUM, SET_VRING_ENABLE = 15, 16, 17, 18
+SET_BACKEND_REQ_FD, GET_CONFIG, RESET_DEVICE = 21, 24, 34
+
+VERSION, REPLY, NEED_REPLY = 1, 4, 8
+MQ, REPLY_ACK, BACKEND_REQ, CONFIG, RESET, MEM_SLOTS = (1 << bit for bit in (0, 3, 5, 9, 13, 15))
+VERSION_1, PROTOCOL_FEATURES, RING_FEATURES = 1 << 32, 1 << 30, 3 << 28
+
+READ, WRITE, FLUSH, GET_ID = 0, 1, 4, 8
+NEXT, WRITABLE = 1, 2
+
+GUEST, USER = 0x40000000, 0x10000000
+RING_BYTES, SLOT_BYTES, SIZE = 4096, 8192, 32
+RING_STEP = RING_BYTES + SIZE * SLOT_BYTES
+SECONDS = 20
+
+
+class Memory:
+    """What the guest has: one file, mapped here and there."""
+
+    def __init__(self, rings):
+        self.size = rings * RING_STEP
+        self.fd = os.memfd_create("guest")
+        os.ftruncate(self.fd, self.size)
+        self.bytes = mmap.mmap(self.fd, self.size)
+
+    def close(self):
+        self.bytes.close()
+        os.close(self.fd)
+
+
+class Ring:
+    """One virtqueue in the memory, from its beginning: descriptors, available ring, used ring, slots."""
+
+    def __init__(self, front, index):
+        self.front, self.index, self.start = front, index, index * RING_STEP
+        self.memory = front.memory.bytes
+        self.avail, self.used = self.start + 1024, self.start + 2048
+        self.kick_fd, self.call_fd, self.err_fd = (os.eventfd(0, os.EFD_NONBLOCK) for _ in range(3))
+        self.next = self.seen = 0
+        self.clear()
+
+    def clear(self):
+        self.memory[self.start : self.start + RING_BYTES] = bytes(RING_BYTES)
+        self.next = self.seen = 0
+
+    def close(self):
+        for fd in (self.kick_fd, self.call_fd, self.err_fd):
+            os.close(fd)
+
+    def slot(self, number):
+        return self.start + RING_BYTES + (number % SIZE) * SLOT_BYTES
+
+    def describe(self, descriptor, offset, size, flags, following=0):
+        place = self.start + 16 * descriptor
+        self.memory[place : place + 16] = struct.pack("<QIHH", GUEST + offset, size, flags, following)
+
+    def make_available(self, head):
+        place = self.avail + 4 + 2 * (self.next % SIZE)
+        self.memory[place : place + 2] = struct.pack("<H", head)
+        self.next += 1
+        self.memory[self.avail + 2 : self.avail + 4] = struct.pack("<H", self.next & 0xFFFF)
+
+    def kick(self):
+        os.eventfd_write(self.kick_fd, 1)
+
+    def put(self, kind, sector=0, data=b"", room=0):
+        """One request; at most SIZE // 4 may be in flight. Returns its number."""
+        number = self.next
+        slot, head = self.slot(number), 4 * (number % (SIZE // 4))
+        self.memory[slot : slot + 16] = struct.pack("<IIQ", kind, 0, sector)
+        self.memory[slot + 16] = 0xFF
+        self.memory[slot + 4096 : slot + 4096 + len(data)] = data
+        size = len(data) or room
+        self.describe(head, slot, 16, NEXT, head + 1 if size else head + 2)
+        self.describe(head + 1, slot + 4096, size, NEXT | (WRITABLE if room else 0), head + 2)
+        self.describe(head + 2, slot + 16, 1, WRITABLE)
+        self.make_available(head)
+        return number
+
+    def used_count(self):
+        return struct.unpack_from("<H", self.memory, self.used + 2)[0]
+
+    def wait(self, count, seconds=SECONDS):
+        """Until so many requests in all have been completed."""
+        end = time.monotonic() + seconds
+        while self.used_count() < count:
+            left = end - time.monotonic()
+            if left <= 0 or not select.select([self.call_fd], [], [], left)[0]:
+                raise TimeoutError(f"ring {self.index}: {self.used_count()} of {count} requests are done")
+            os.eventfd_read(self.call_fd)
+
+    def status(self, number):
+        return self.memory[self.slot(number) + 16]
+
+    def data(self, number, size):
+        place = self.slot(number) + 4096
+        return bytes(self.memory[place : place + size])
+
+    def run(self, kind, sector=0, data=b"", room=0):
+        """One request from beginning to end; its status and what was read."""
+        number = self.put(kind, sector, data, room)
+        self.kick()
+        self.wait(self.next)
+        return self.status(number), self.data(number, room)
+
+
+class FrontEnd:
+    def __init__(self, where, rings=1):
+        self.socket = where if isinstance(where, socket.socket) else connect(where)
+        self.socket.settimeout(SECONDS)
+        self.channel = None
+        self.memory = Memory(rings)
+        self.rings = [Ring(self, index) for index in range(rings)]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        self.socket.close()
+        if self.channel:
+            self.channel.close()
+        for ring in self.rings:
+            ring.close()
+        self.memory.close()
+
+    def send(self, request, payload=b"", fds=(), flags=VERSION):
+        message = struct.pack("=III", request, flags, len(payload)) + payload
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+        self.socket.sendmsg([message], rights)
+
+    def receive_bytes(self, size):
+        data = b""
+        while len(data) < size:
+            part = self.socket.recv(size - len(data))
+            if not part:
+                raise ConnectionResetError("the back end has closed the connection")
+            data += part
+        return data
+
+    def receive(self):
+        request, flags, size = struct.unpack("=III", self.receive_bytes(12))
+        assert flags & REPLY, hex(flags)
+        return request, self.receive_bytes(size)
+
+    def ask(self, request, payload=b"", fds=()):
+        """A request that has a reply of its own."""
+        self.send(request, payload, fds)
+        answered, reply = self.receive()
+        assert answered == request, (answered, request)
+        return reply
+
+    def order(self, request, payload=b"", fds=()):
+        """A request that is acknowledged; the code that came, 0 = done."""
+        self.send(request, payload, fds, VERSION | NEED_REPLY)
+        answered, reply = self.receive()
+        assert answered == request, (answered, request)
+        return struct.unpack("=Q", reply)[0]
+
+    def must(self, request, payload=b"", fds=()):
+        code = self.order(request, payload, fds)
+        assert code == 0, f"request {request} was refused: {code}"
+
+    def set_up(self, features=~0):
+        """All that comes before the rings."""
+        offered, = struct.unpack("=Q", self.ask(GET_FEATURES))
+        protocol, = struct.unpack("=Q", self.ask(GET_PROTOCOL_FEATURES))
+        self.send(SET_PROTOCOL_FEATURES, struct.pack("=Q", protocol))
+        self.send(SET_OWNER)
+        # events by index are left out: a call for each request is simpler to wait for
+        self.must(SET_FEATURES, struct.pack("=Q", offered & features & ~RING_FEATURES))
+        self.set_memory()
+        mine, theirs = socket.socketpair()
+        self.must(SET_BACKEND_REQ_FD, fds=[theirs.fileno()])
+        theirs.close()
+        self.channel = mine
+        self.channel.settimeout(SECONDS)
+        return self
+
+    def set_memory(self, size=None):
+        table = struct.pack("=II", 1, 0) + struct.pack("=QQQQ", GUEST, size or self.memory.size, USER, 0)
+        self.must(SET_MEM_TABLE, table, [self.memory.fd])
+
+    def start(self, index=0, base=0):
+        ring = self.rings[index]
+        place = [USER + offset for offset in (ring.start, ring.used, ring.avail)]
+        self.must(SET_VRING_NUM, struct.pack("=II", index, SIZE))
+        self.must(SET_VRING_ADDR, struct.pack("=IIQQQQ", index, 0, *place, 0))
+        self.must(SET_VRING_BASE, struct.pack("=II", index, base))
+        for request, fd in ((SET_VRING_KICK, ring.kick_fd), (SET_VRING_CALL, ring.call_fd), (SET_VRING_ERR, ring.err_fd)):
+            self.must(request, struct.pack("=Q", index), [fd])
+        self.must(SET_VRING_ENABLE, struct.pack("=II", index, 1))
+        return ring
+
+    def stop(self, index=0):
+        """The next available index."""
+        return struct.unpack("=II", self.ask(GET_VRING_BASE, struct.pack("=II", index, 0)))[1]
+
+    def get_config(self, offset=0, size=60):
+        reply = self.ask(GET_CONFIG, struct.pack("=III", offset, size, 0) + bytes(size))
+        return reply[12:]
+
+    def capacity(self):
+        return 512 * struct.unpack_from("<Q", self.get_config())[0]
+
+    def is_closed(self):
+        """Whether the back end closes the connection; what it still says is dropped."""
+        try:
+            while self.socket.recv(4096):
+                pass
+        except ConnectionResetError:
+            pass
+        except TimeoutError:
+            return False
+        return True
+
+
+def connect(path):
+    channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    channel.connect(str(path))  # waits while the backlog is full
+    channel.settimeout(SECONDS)
+    return channel
