@@ -88,10 +88,9 @@ struct block_driver {
 	void (*close)(struct block_node *node);
 	/* NULL: cannot. Sets node->size. */
 	int (*resize)(struct block_node *node, uint64_t size, struct error *error);
+	/* NULL: its size cannot change by itself. Sets node->size. */
+	int (*refresh)(struct block_node *node, struct error *error);
 	/* NULL: its size does not depend on the child's. */
-	int (*refresh)(
-		struct block_node *node,
-		struct error *error); /* NULL: its size cannot change by itself; sets node->size */
 	void (*child_resized)(struct block_node *node);
 
 	/* Channel's loop. open and close may be NULL; when close is called, nothing is in flight. */
@@ -151,9 +150,13 @@ void block_node_unref(struct block_node *node);
  */
 int block_node_resize(struct block_node *node, uint64_t size, struct error *error);
 
-/* Any thread. */
-/* Looks again at how big the image is, which somebody else may have changed; nodes above it follow. On error the size stays. */
+/*
+ * Looks how big the node's own image is now, which somebody else may have changed; nodes above it follow. Nothing to do
+ * for a node without an image of its own. On error the size stays.
+ */
 int block_node_refresh(struct block_node *node, struct error *error);
+
+/* Any thread. */
 static inline uint64_t block_node_size(const struct block_node *node)
 {
 	return load_relaxed(&node->size);

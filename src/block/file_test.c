@@ -418,6 +418,26 @@ static void test_resize_when_file_then_disk_and_file_change(void **state)
 	block_channel_close(channel);
 }
 
+static void test_refresh_when_somebody_changed_file_then_all_nodes_follow(void **state)
+{
+	struct rig *rig = *state;
+	struct block_raw_config config = { .name = "top", .child = image_open(rig, MIB) };
+	struct block_node *top = NULL;
+	struct error error = { 0 };
+
+	assert_int_equal(block_raw_open(rig->graph, &config, &top, NULL), 0);
+	assert_int_equal(truncate(rig->path, 3 * MIB), 0);
+	assert_int_equal(block_node_refresh(top, &error), 0); /* has none of its own */
+	assert_int_equal(block_node_size(top), MIB);
+	assert_int_equal(block_node_refresh(config.child, &error), 0);
+	assert_int_equal(block_node_size(config.child), 3 * MIB);
+	assert_int_equal(block_node_size(top), 3 * MIB);
+	assert_int_equal(truncate(rig->path, 3 * MIB + 1), 0);
+	assert_int_equal(block_node_refresh(config.child, &error), -EINVAL);
+	assert_non_null(strstr(error.text, rig->path));
+	assert_int_equal(block_node_size(top), 3 * MIB);
+}
+
 static void test_resize_when_device_then_looks_again(void **state)
 {
 	struct rig *rig = *state;
@@ -456,6 +476,7 @@ int main(void)
 		rig_test(test_read_when_file_shrank_then_error),
 		rig_test(test_direct_when_file_shrank_then_error),
 		rig_test(test_resize_when_file_then_disk_and_file_change),
+		rig_test(test_refresh_when_somebody_changed_file_then_all_nodes_follow),
 		rig_test(test_resize_when_device_then_looks_again),
 	};
 

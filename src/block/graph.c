@@ -235,16 +235,6 @@ int block_node_resize(struct block_node *node, uint64_t size, struct error *erro
 	return 0;
 }
 
-int block_filter_resize(struct block_node *node, uint64_t size, struct error *error)
-{
-	return block_node_resize(node->child, size, error);
-}
-
-void block_filter_child_resized(struct block_node *node)
-{
-	store_relaxed(&node->size, block_node_size(node->child));
-}
-
 int block_node_refresh(struct block_node *node, struct error *error)
 {
 	uint64_t before = block_node_size(node);
@@ -258,4 +248,14 @@ int block_node_refresh(struct block_node *node, struct error *error)
 	if (block_node_size(node) != before)
 		node_tell_parents(node);
 	return 0;
+}
+
+int block_filter_resize(struct block_node *node, uint64_t size, struct error *error)
+{
+	return block_node_resize(node->child, size, error);
+}
+
+void block_filter_child_resized(struct block_node *node)
+{
+	store_relaxed(&node->size, block_node_size(node->child));
 }
