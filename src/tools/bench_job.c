@@ -166,6 +166,8 @@ static void measure_begin(struct bench_job *job)
 	}
 	getrusage(RUSAGE_THREAD, &job->usage_start);
 	job->measure_start_ns = job->now_ns;
+	if (job->options->runtime_ns)
+		job->end_ns = job->now_ns + job->options->runtime_ns;
 	job->ramping = false;
 }
 

@@ -78,12 +78,14 @@ struct unit {
 	double ns;
 };
 
-/* The largest unit in which the fastest request still has four digits, as fio chooses. */
+/* The one in which a usual request has two to five digits. */
 static struct unit unit_for(const struct histogram *latency)
 {
-	if (latency->min >= 2000 * NS_PER_US && latency->max > 99999 * NS_PER_US)
+	uint64_t median = histogram_percentile(latency, 50);
+
+	if (median >= 100 * NS_PER_MS)
 		return (struct unit){ "msec", 1e6 };
-	if (latency->min >= 2000 && latency->max > 99999)
+	if (median >= 100 * NS_PER_US)
 		return (struct unit){ "usec", 1e3 };
 	return (struct unit){ "nsec", 1 };
 }
@@ -95,7 +97,7 @@ static void print_percentiles(const struct histogram *latency, struct unit unit,
 		double value = (double)histogram_percentile(latency, bench_percentiles[i]);
 		bool last = i + 1 == bench_percentile_count;
 
-		fprintf(stream, "%s%5.2fth=[%9.0f]%s", i % 3 ? " " : "     | ",
+		fprintf(stream, "%s%5.2fth=[%8.0f]%s", i % 3 ? " " : "     | ",
 			bench_percentiles[i], value / unit.ns,
 			last       ? "\n" :
 			i % 3 == 2 ? ",\n" :
