@@ -162,7 +162,8 @@ void loop_turn(struct loop *loop, uint64_t wait_ns_max)
 	assert(loop_is_mine(loop));
 	loop_count(loop, turns);
 	loop->now_fresh = false;
-	loop_messages_run(loop);
+	if (loop_messages_run(loop))
+		wait_ns_max = 0; /* whoever counts turns wants to see first what they did */
 	busy = loop_poll(loop, wait_ns_max);
 	if (!busy)
 		turn_wait(loop, wait_ns_max);

@@ -3,7 +3,7 @@
  * One event loop per thread over one io_uring: readiness, timers, disk I/O, messages from other loops, adaptive polling.
  *
  * A turn, in this order:
- *   1. messages     what other threads posted
+ *   1. messages     what other threads posted; if there was anything, this turn neither polls for long nor waits
  *   2. poll         one look at each active poller. When none of them has anything: looking at them, at the completion
  *                   ring and at the message list (shared memory, no system call) while a poller's window is open
  *   3. wait         when there was nothing at all: pollers are told to ask for notifications again; when one of them
@@ -41,7 +41,7 @@ bool loop_is_mine(const struct loop *loop);
 /* Takes ownership, for good, without running: for tests and for set-up before loop_run. A thread that adopted several
  * loops switches between them by adopting again. */
 void loop_adopt(struct loop *loop);
-/* One turn; never waits longer than wait_ns_max. */
+/* One turn; never waits longer than wait_ns_max, and not at all when it ran messages or a poller had work. */
 void loop_turn(struct loop *loop, uint64_t wait_ns_max);
 /* The loop that the calling thread runs or adopted last, or NULL. */
 struct loop *loop_current(void);

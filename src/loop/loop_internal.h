@@ -85,7 +85,7 @@ static inline bool loop_ring_has_cqes(const struct loop *loop)
 int loop_messages_init(struct loop *loop, struct error *error);
 void loop_messages_fini(struct loop *loop);
 void loop_messages_adopt(struct loop *loop);
-void loop_messages_run(struct loop *loop);
+bool loop_messages_run(struct loop *loop);   /* true: there were some */
 bool loop_messages_sleep(struct loop *loop); /* false: one is there, do not sleep */
 void loop_messages_awake(struct loop *loop);
 

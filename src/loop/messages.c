@@ -71,12 +71,12 @@ static struct loop_message *list_reverse(struct loop_message *list)
 	return reversed;
 }
 
-void loop_messages_run(struct loop *loop)
+bool loop_messages_run(struct loop *loop)
 {
 	struct loop_message *list;
 
 	if (likely(!loop_messages_any(loop)))
-		return;
+		return false;
 	list = list_reverse(exchange_acquire(&loop->messages, NULL)); /* pairs with loop_post */
 	while (list) {
 		struct loop_message *message = list;
@@ -85,6 +85,7 @@ void loop_messages_run(struct loop *loop)
 		loop_count(loop, messages);
 		message->fn(message); /* may post it again or free it */
 	}
+	return true;
 }
 
 bool loop_messages_sleep(struct loop *loop)
