@@ -87,9 +87,9 @@ void lane_fail(struct lane_request *request, const char *reason)
 /* The lines that execute() reads and completion writes: first readable byte, status. */
 static void request_prefetch(const struct lane_request *request)
 {
-	__builtin_prefetch(request->iov[0].iov_base, 0);
 	if (request->chain.last_writable)
-		__builtin_prefetch(request->chain.last_writable, 1);
+		prefetch_for_write(request->chain.last_writable);
+	__builtin_prefetch(request->iov[0].iov_base);
 }
 
 /* A slot, with its chain; NULL when there is none (left), the ring may be broken then. */
