@@ -11,6 +11,9 @@
 
 #define CACHE_LINE 64
 #define cache_aligned __attribute__((aligned(CACHE_LINE)))
+/* A function that shall not cost its callers registers; slow_path: one that is rarely called, too. */
+#define never_inline __attribute__((noinline))
+#define slow_path __attribute__((noinline, cold))
 #define must_check __attribute__((warn_unused_result))
 #define printf_like(index, first) __attribute__((format(printf, index, first)))
 

@@ -12,14 +12,6 @@
 #include "virtq/event.h"
 #include "virtq/split.h"
 
-/* Where the walk reads its next descriptor. */
-struct desc_table {
-	const struct virtq_desc *flat; /* NULL: not in one aligned piece, read through the cursor */
-	uint64_t addr;                 /* guest address, when flat is NULL */
-	uint32_t count;
-	bool is_indirect;
-};
-
 static int device_break(struct virtq_device *q, const char *reason)
 {
 	q->broken = reason;
@@ -55,10 +47,11 @@ static int avail_refresh(struct virtq_device *q)
 	return seen != q->avail_next;
 }
 
-/* ---- the walk over a chain ---- */
+/* ---- reading a chain ---- */
 
 /* A descriptor of a table that crosses regions or is oddly aligned: byte by byte, each byte read once. */
-static bool desc_gather(struct mem_cursor *cursor, uint64_t addr, struct desc_copy *ret_desc)
+static slow_path bool desc_gather(struct mem_cursor *cursor, uint64_t addr,
+				  struct desc_copy *ret_desc)
 {
 	union {
 		uint8_t bytes[16];
@@ -77,29 +70,112 @@ static bool desc_gather(struct mem_cursor *cursor, uint64_t addr, struct desc_co
 	return true;
 }
 
-static inline const char *table_read(struct virtq_device *q, const struct desc_table *table,
-				     uint16_t index, struct desc_copy *ret_desc)
+/* What is known of a chain so far. Lives in registers: only copies of it go to the function that is rarely called. */
+struct walk {
+	struct iovec *at, *end;  /* the next entry to fill, the one that is too far */
+	struct iovec *writable;  /* the first entry of the writable part, NULL before it begins */
+	uint64_t bytes;          /* of all descriptors */
+	uint64_t readable_bytes; /* of those before the writable part */
+	uint8_t *overflow;       /* the last byte of this part that found no entry */
+	bool overflows;
+};
+
+/* The memory of one descriptor, in as many pieces as it has regions. */
+static slow_path bool desc_map(struct mem_cursor *cursor, uint64_t addr, uint64_t left,
+			       struct walk *walk)
 {
-	if (unlikely(index >= table->count))
-		return "a descriptor's next lies outside its table";
-	if (likely(table->flat))
-		*ret_desc = desc_load(&table->flat[index]);
-	else if (!desc_gather(&q->ring_cursor, table->addr + 16ull * index, ret_desc))
-		return "an indirect table lies outside guest memory";
+	for (uint64_t run; left; addr += run, left -= run) {
+		uint8_t *host = mem_cursor_run(cursor, addr, left, &run);
+
+		if (!host)
+			return false;
+		if (walk->at < walk->end) {
+			*walk->at++ = (struct iovec){ .iov_base = host, .iov_len = run };
+			continue;
+		}
+		walk->overflows = true;
+		walk->overflow = host + run - 1;
+	}
+	return true;
+}
+
+static inline void walk_turn_writable(struct walk *walk)
+{
+	walk->writable = walk->at;
+	walk->readable_bytes = walk->bytes;
+	walk->overflow = NULL;
+}
+
+/* A descriptor of length 0 is legal and describes nothing. */
+static inline const char *walk_add(struct mem_cursor *cursor, const struct desc_copy *desc,
+				   struct walk *walk)
+{
+	uint64_t offset = desc->addr - cursor->first;
+	struct walk copy;
+
+	if (!(desc->flags & VRING_DESC_F_WRITE)) {
+		if (unlikely(walk->writable))
+			return "a readable descriptor after a writable one";
+	} else if (!walk->writable) {
+		walk_turn_writable(walk);
+	}
+	walk->bytes += desc->len;
+	/* not empty, as a whole in the region of the last hit, and there is an entry for it */
+	if (likely(offset < cursor->size && desc->len - 1ull < cursor->size - offset &&
+		   walk->at < walk->end)) {
+		*walk->at++ =
+			(struct iovec){ .iov_base = cursor->host + offset, .iov_len = desc->len };
+		return NULL;
+	}
+	copy = *walk;
+	if (unlikely(!desc_map(cursor, desc->addr, desc->len, &copy)))
+		return "a descriptor lies outside guest memory";
+	*walk = copy;
 	return NULL;
 }
 
-/* virtio 1.3, 2.7.5.3: the walk goes on in the table that this descriptor describes. */
-static const char *table_enter(struct virtq_device *q, const struct desc_copy *desc,
-			       struct desc_table *table)
+static inline uint8_t *walk_last_writable(const struct walk *walk)
+{
+	if (unlikely(walk->overflow))
+		return walk->overflow;
+	if (walk->at == walk->writable)
+		return NULL;
+	return (uint8_t *)walk->at[-1].iov_base + walk->at[-1].iov_len - 1;
+}
+
+static inline void walk_finish(struct walk *walk, const struct iovec *iov, uint16_t head,
+			       struct virtq_chain *chain)
+{
+	if (!walk->writable)
+		walk_turn_writable(walk);
+	*chain = (struct virtq_chain){
+		.head = head,
+		.overflow = walk->overflows,
+		.readable_count = (unsigned)(walk->writable - iov),
+		.writable_count = (unsigned)(walk->at - walk->writable),
+		.readable_bytes = walk->readable_bytes,
+		.writable_bytes = walk->bytes - walk->readable_bytes,
+		.last_writable = walk_last_writable(walk),
+	};
+}
+
+/* An indirect table: where descriptors are read when they do not come from the ring. */
+struct desc_table {
+	const struct virtq_desc
+		*flat; /* NULL: crosses regions or is oddly aligned, read through the cursor */
+	uint64_t addr; /* guest address */
+	uint32_t count;
+};
+
+/* virtio 1.3, 2.7.5.3 */
+static inline const char *table_open(struct virtq_device *q, const struct desc_copy *desc,
+				     struct desc_table *ret_table)
 {
 	const void *host;
 	uint64_t run;
 
 	if (unlikely(!q->indirect))
 		return "an indirect descriptor without the feature";
-	if (unlikely(table->is_indirect))
-		return "an indirect table inside an indirect table";
 	if (unlikely(desc->flags & VRING_DESC_F_NEXT))
 		return "an indirect descriptor has a next one";
 	if (unlikely(!desc->len || desc->len % sizeof(struct virtq_desc)))
@@ -109,85 +185,61 @@ static const char *table_enter(struct virtq_device *q, const struct desc_copy *d
 		return "an indirect table lies outside guest memory";
 	if (unlikely(run < desc->len || (uintptr_t)host % sizeof(uint64_t)))
 		host = NULL;
-	*table = (struct desc_table){ .flat = host,
-				      .addr = desc->addr,
-				      .count = desc->len / (uint32_t)sizeof(struct virtq_desc),
-				      .is_indirect = true };
+	*ret_table =
+		(struct desc_table){ .flat = host,
+				     .addr = desc->addr,
+				     .count = desc->len / (uint32_t)sizeof(struct virtq_desc) };
 	return NULL;
 }
 
-/* The memory of one descriptor, in as many pieces as it has regions. */
-static inline bool chain_map(struct mem_cursor *cursor, const struct desc_copy *desc,
-			     struct iovec *iov, unsigned iov_max, struct virtq_chain *chain)
+/* The rest of a chain lies in the table that desc describes; left more descriptors are allowed. */
+static never_inline const char *walk_table(struct virtq_device *q, struct desc_copy desc,
+					   unsigned left, struct walk *walk)
 {
-	bool writable = desc->flags & VRING_DESC_F_WRITE;
-	uint64_t addr = desc->addr, left = desc->len, run;
+	struct walk copy = *walk;
+	struct desc_table table;
+	const char *reason = table_open(q, &desc, &table);
 
-	for (; left; addr += run, left -= run) {
-		unsigned count = chain->readable_count + chain->writable_count;
-		uint8_t *host = mem_cursor_run(cursor, addr, left, &run);
-
-		if (unlikely(!host))
-			return false;
-		if (writable)
-			chain->last_writable = host + run - 1;
-		if (unlikely(count == iov_max)) {
-			chain->overflow = true;
-			continue;
+	desc.next = 0;
+	for (; !reason && left > 0; left--) {
+		if (unlikely(desc.next >= table.count))
+			return "a descriptor's next lies outside its table";
+		if (likely(table.flat))
+			desc = desc_load(&table.flat[desc.next]);
+		else if (!desc_gather(&q->ring_cursor, table.addr + 16ull * desc.next, &desc))
+			return "an indirect table lies outside guest memory";
+		if (unlikely(desc.flags & VRING_DESC_F_INDIRECT))
+			return "an indirect table inside an indirect table";
+		reason = walk_add(&q->data_cursor, &desc, &copy);
+		if (!(desc.flags & VRING_DESC_F_NEXT)) {
+			*walk = copy;
+			return reason;
 		}
-		iov[count] = (struct iovec){ .iov_base = host, .iov_len = run };
-		if (writable)
-			chain->writable_count++;
-		else
-			chain->readable_count++;
 	}
-	return true;
-}
-
-/* A descriptor of length 0 is legal and describes nothing. */
-static inline const char *chain_add(struct virtq_device *q, const struct desc_copy *desc,
-				    bool *writable_seen, struct iovec *iov, unsigned iov_max,
-				    struct virtq_chain *chain)
-{
-	if (desc->flags & VRING_DESC_F_WRITE) {
-		*writable_seen = true;
-		chain->writable_bytes += desc->len;
-	} else {
-		if (unlikely(*writable_seen))
-			return "a readable descriptor after a writable one";
-		chain->readable_bytes += desc->len;
-	}
-	if (unlikely(!chain_map(&q->data_cursor, desc, iov, iov_max, chain)))
-		return "a descriptor lies outside guest memory";
-	return NULL;
+	return reason ? reason : "a chain is longer than the ring";
 }
 
 /* virtio 1.3, 2.7.4.2 and 2.7.5.3: at most `size` descriptors in all; the one that names a table is not counted. */
-static inline const char *chain_walk(struct virtq_device *q, uint16_t index, struct iovec *iov,
-				     unsigned iov_max, struct virtq_chain *chain)
+static inline const char *walk_ring(struct virtq_device *q, uint16_t index, struct walk *walk)
 {
-	struct desc_table table = { .flat = q->memory.desc, .count = q->size };
-	bool writable_seen = false;
-	struct desc_copy desc;
-	const char *reason;
+	for (unsigned left = q->size; left > 0; left--) {
+		struct desc_copy desc;
+		const char *reason;
 
-	for (unsigned count = 0; count < q->size; index = desc.next) {
-		reason = table_read(q, &table, index, &desc);
-		if (unlikely(reason))
-			return reason;
+		if (unlikely(index >= q->size))
+			return "a descriptor's next lies outside its table";
+		desc = desc_load(&q->memory.desc[index]);
 		if (desc.flags & VRING_DESC_F_INDIRECT) {
-			reason = table_enter(q, &desc, &table);
-			if (unlikely(reason))
-				return reason;
-			desc.next = 0;
-			continue;
-		}
-		reason = chain_add(q, &desc, &writable_seen, iov, iov_max, chain);
-		if (unlikely(reason))
+			struct walk copy = *walk;
+
+			reason = walk_table(q, desc, left, &copy);
+			*walk = copy;
 			return reason;
-		if (!(desc.flags & VRING_DESC_F_NEXT))
-			return NULL;
-		count++;
+		}
+		reason = walk_add(&q->data_cursor, &desc, walk);
+		if (unlikely(reason) || !(desc.flags & VRING_DESC_F_NEXT))
+			return reason;
+		index = desc.next;
 	}
 	return "a chain is longer than the ring";
 }
@@ -208,27 +260,28 @@ static inline void head_prefetch(const struct virtq_device *q)
 int virtq_device_pop_split(struct virtq_device *q, struct iovec *iov, unsigned iov_max,
 			   struct virtq_chain *chain)
 {
-	struct virtq_chain found = { 0 };
+	struct walk walk = { .at = iov, .end = iov + iov_max };
 	const char *reason;
+	uint16_t head;
 
 	if (unlikely(q->broken))
 		return -EPROTO;
 	if (q->avail_next == q->avail_seen) {
-		int found_new = avail_refresh(q);
+		int found = avail_refresh(q);
 
-		if (found_new <= 0)
-			return found_new;
+		if (found <= 0)
+			return found;
 	}
-	found.head = ring_load16(&q->memory.avail->ring[q->avail_next & q->mask]);
-	if (unlikely(found.head >= q->size))
+	head = ring_load16(&q->memory.avail->ring[q->avail_next & q->mask]);
+	if (unlikely(head >= q->size))
 		return device_break(q, "an available entry names no descriptor");
-	reason = chain_walk(q, found.head, iov, iov_max, &found);
+	reason = walk_ring(q, head, &walk);
 	if (unlikely(reason))
 		return device_break(q, reason);
+	walk_finish(&walk, iov, head, chain);
 	q->avail_next++;
 	if (ring_distance(q->avail_next, q->avail_seen) >= PREFETCH_AHEAD)
 		head_prefetch(q);
-	*chain = found;
 	return 1;
 }
 

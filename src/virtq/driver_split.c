@@ -42,98 +42,122 @@ void virtq_driver_init_split(struct virtq_driver *q, uint16_t base)
 
 /* ---- submitting ---- */
 
-/* Into descriptors of the ring, taken from the stack of free ones. */
-static uint16_t chain_put_direct(struct virtq_driver *q, const struct virtq_sg *sg, unsigned out,
-				 unsigned count)
-{
-	uint16_t head = q->free_head, index = head;
+/* What has been written of a chain. */
+struct put {
+	struct virtq_desc *last; /* descriptor */
+	uint64_t last_high;
+	uint64_t bytes; /* of the part that was written last */
+};
 
+static inline void put_desc(struct virtq_desc *desc, const struct virtq_sg *sg, uint16_t flags,
+			    uint16_t next, struct put *put)
+{
+	put->last = desc;
+	put->last_high = desc_high(sg->len, flags, next);
+	put->bytes += sg->len;
+	desc_store(desc, sg->addr, put->last_high);
+}
+
+/* All were written as if another one followed. */
+static inline void put_end(const struct put *put)
+{
+	desc_store_high(put->last, put->last_high & ~desc_high(0, VRING_DESC_F_NEXT, 0));
+}
+
+/* One part into descriptors of the ring from the stack of free ones. Returns the one on top of it afterwards. */
+static inline uint16_t put_direct(struct virtq_driver *q, uint16_t index, const struct virtq_sg *sg,
+				  unsigned count, uint16_t flags, struct put *put)
+{
+	put->bytes = 0;
 	for (unsigned i = 0; i < count; i++) {
 		uint16_t next = q->slots[index].next;
-		struct desc_copy desc = { .addr = sg[i].addr, .len = sg[i].len, .next = next };
 
-		desc.flags = (i < out ? 0 : VRING_DESC_F_WRITE) |
-			     (i + 1 < count ? VRING_DESC_F_NEXT : 0);
-		desc_store(&q->memory.desc[index], &desc);
+		put_desc(&q->memory.desc[index], &sg[i], flags, next, put);
 		index = next;
 	}
-	q->free_head = index;
-	q->free_count -= (uint16_t)count;
-	q->slots[head].count = (uint16_t)count;
-	return head;
+	return index;
 }
 
-/* Into the table that belongs to one descriptor of the ring. */
-static uint16_t chain_put_indirect(struct virtq_driver *q, const struct virtq_sg *sg, unsigned out,
-				   unsigned count)
+/* One part into entries of a table. Returns the number of the entry behind it. */
+static inline uint16_t put_indirect(struct virtq_desc *table, uint16_t index,
+				    const struct virtq_sg *sg, unsigned count, uint16_t flags,
+				    struct put *put)
 {
-	uint16_t head = q->free_head;
-	size_t first = (size_t)head * q->table_len;
-	struct virtq_desc *table = &q->tables[first];
-	const struct desc_copy desc = {
-		.addr = q->tables_addr + first * sizeof(struct virtq_desc),
-		.len = count * (uint32_t)sizeof(struct virtq_desc),
-		.flags = VRING_DESC_F_INDIRECT,
-	};
-
-	for (unsigned i = 0; i < count; i++) {
-		bool last = i + 1 == count;
-		const struct desc_copy entry = {
-			.addr = sg[i].addr,
-			.len = sg[i].len,
-			.flags = (i < out ? 0 : VRING_DESC_F_WRITE) |
-				 (last ? 0 : VRING_DESC_F_NEXT),
-			.next = last ? 0 : (uint16_t)(i + 1),
-		};
-
-		desc_store(&table[i], &entry);
-	}
-	desc_store(&q->memory.desc[head], &desc);
-	q->free_head = q->slots[head].next;
-	q->free_count--;
-	q->slots[head].count = 1;
-	return head;
+	put->bytes = 0;
+	for (unsigned i = 0; i < count; i++, index++)
+		put_desc(&table[index], &sg[i], flags, index + 1, put);
+	return index;
 }
 
-static bool chain_goes_indirect(const struct virtq_driver *q, unsigned count)
+/* Nothing is taken from the stack yet. Returns its top afterwards; *ret_bytes may be written by the device. */
+static uint16_t chain_put_direct(struct virtq_driver *q, const struct virtq_sg *sg, unsigned out,
+				 unsigned in, uint64_t *ret_bytes)
+{
+	const uint16_t flags = VRING_DESC_F_NEXT;
+	struct put put = { 0 };
+	uint16_t rest;
+
+	rest = put_direct(q, q->free_head, sg, out, flags, &put);
+	rest = put_direct(q, rest, sg + out, in, flags | VRING_DESC_F_WRITE, &put);
+	put_end(&put);
+	*ret_bytes = put.bytes;
+	return rest;
+}
+
+/* The same with the table that belongs to the top of the stack. */
+static uint16_t chain_put_indirect(struct virtq_driver *q, const struct virtq_sg *sg, unsigned out,
+				   unsigned in, uint64_t *ret_bytes)
+{
+	size_t first = (size_t)q->free_head * q->table_len;
+	struct virtq_desc *table = &q->tables[first];
+	const uint16_t flags = VRING_DESC_F_NEXT;
+	struct put put = { 0 };
+	uint16_t rest;
+
+	rest = put_indirect(table, 0, sg, out, flags, &put);
+	rest = put_indirect(table, rest, sg + out, in, flags | VRING_DESC_F_WRITE, &put);
+	put_end(&put);
+	desc_store(&q->memory.desc[q->free_head], q->tables_addr + first * sizeof(*table),
+		   desc_high(rest * (uint32_t)sizeof(*table), VRING_DESC_F_INDIRECT, 0));
+	*ret_bytes = put.bytes;
+	return q->slots[q->free_head].next;
+}
+
+static inline bool chain_goes_indirect(const struct virtq_driver *q, unsigned count)
 {
 	if (count == 1 || count > q->table_len)
 		return false;
 	return count > DIRECT_DESCS_MAX || q->free_count < 2 * count;
 }
 
-/* Bytes that the device may write, or -EINVAL when a used entry could not tell them. */
-static int64_t writable_bytes(const struct virtq_sg *sg, unsigned count)
-{
-	uint64_t bytes = 0;
-
-	for (unsigned i = 0; i < count; i++)
-		bytes += sg[i].len;
-	return bytes <= UINT32_MAX ? (int64_t)bytes : -EINVAL;
-}
-
 int virtq_driver_add_split(struct virtq_driver *q, const struct virtq_sg *sg, unsigned out,
 			   unsigned in, uint16_t *ret_head)
 {
-	unsigned count = out + in;
-	int64_t writable;
-	bool indirect;
-	uint16_t head;
+	unsigned count = out + in, taken = count;
+	uint16_t head = q->free_head, rest;
+	struct virtq_driver_slot *slot;
+	uint64_t bytes;
 
 	if (unlikely(q->broken))
 		return -EPROTO;
 	/* virtio 1.3, 2.7.5.3.1: no chain is longer than the ring, not in a table either */
 	if (unlikely(count < 1 || out > q->size || in > q->size || count > q->size))
 		return -EINVAL;
-	indirect = chain_goes_indirect(q, count);
-	if (unlikely(q->free_count < (indirect ? 1 : count)))
+	if (chain_goes_indirect(q, count))
+		taken = 1;
+	if (unlikely(q->free_count < taken))
 		return -ENOSPC;
-	writable = writable_bytes(sg + out, in);
-	if (unlikely(writable < 0))
+	if (taken == count)
+		rest = chain_put_direct(q, sg, out, in, &bytes);
+	else
+		rest = chain_put_indirect(q, sg, out, in, &bytes);
+	if (unlikely(bytes > UINT32_MAX)) /* a used entry could not tell it */
 		return -EINVAL;
-	head = indirect ? chain_put_indirect(q, sg, out, count) :
-			  chain_put_direct(q, sg, out, count);
-	q->slots[head].writable = (uint32_t)writable;
+	slot = &q->slots[head];
+	slot->count = (uint16_t)taken;
+	slot->writable = (uint32_t)bytes;
+	q->free_head = rest;
+	q->free_count -= (uint16_t)taken;
 	ring_store16(&q->memory.avail->ring[q->avail_next++ & q->mask], head);
 	*ret_head = head;
 	return 0;

@@ -63,13 +63,21 @@ static inline struct desc_copy desc_load(const struct virtq_desc *desc)
 	return desc_unpack(load_relaxed(&words[0]), load_relaxed(&words[1]));
 }
 
-static inline void desc_store(struct virtq_desc *desc, const struct desc_copy *copy)
+/* The second half of a descriptor. */
+static inline uint64_t desc_high(uint32_t len, uint16_t flags, uint16_t next)
 {
-	uint64_t *words = (uint64_t *)desc;
+	return (uint64_t)next << 48 | (uint64_t)flags << 32 | len;
+}
 
-	store_relaxed(&words[0], htole64(copy->addr));
-	store_relaxed(&words[1], htole64((uint64_t)copy->next << 48 | (uint64_t)copy->flags << 32 |
-					 copy->len));
+static inline void desc_store_high(struct virtq_desc *desc, uint64_t high)
+{
+	store_relaxed((uint64_t *)desc + 1, htole64(high));
+}
+
+static inline void desc_store(struct virtq_desc *desc, uint64_t addr, uint64_t high)
+{
+	store_relaxed((uint64_t *)desc, htole64(addr));
+	desc_store_high(desc, high);
 }
 
 /* virtio 1.3, 2.7.10: where the driver's end says at which used entry it wants an interrupt. */
