@@ -14,7 +14,7 @@
 #define SECTOR_SHIFT 9
 #define BLOCK_SIZE_MIN 512u
 #define BLOCK_SIZE_MAX (1u << 20)
-#define PHYSICAL_EXP_MAX 12
+#define PHYSICAL_EXP_MAX 11 /* 2 GiB with the largest block */
 
 #define HAS(config_size, field)                                       \
 	((config_size) >= offsetof(struct virtio_blk_config, field) + \
