@@ -421,6 +421,42 @@ static void test_config_change_when_there_is_a_channel_is_told(void **state)
 	assert_int_equal(fake_ask(bench, VHU_GET_QUEUE_NUM), FAKE_QUEUES);
 }
 
+static void test_table_when_too_short_for_its_count_is_refused_unread(void **state)
+{
+	struct fake_bench *bench = *state;
+	struct vhu_message table = fake_table(bench);
+
+	fake_negotiate(bench);
+	table.payload.memory.count = 2;
+	table.fds[table.fd_count++] = fcntl(bench->memory_fd, F_DUPFD_CLOEXEC, 0);
+	assert_int_equal(fake_ack(bench, table), EINVAL);
+	assert_string_equal(vhu_backend_reason(bench->backend),
+			    "SET_MEM_TABLE: a payload of 40 bytes is too short for 2 regions");
+}
+
+static void test_channel_when_given_twice_is_replaced(void **state)
+{
+	struct fake_bench *bench = *state;
+	struct vhu_conn ends[2];
+	struct vhu_message told;
+
+	fake_negotiate(bench);
+	for (unsigned i = 0; i < 2; i++) {
+		struct vhu_message message = vhu_message_make(VHU_SET_BACKEND_REQ_FD, 0);
+		int pair[2];
+
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+		vhu_conn_init(&ends[i], pair[0]);
+		message.fds[message.fd_count++] = pair[1];
+		assert_int_equal(fake_ack(bench, message), 0);
+	}
+	assert_int_equal(vhu_backend_config_changed(bench->backend), 0);
+	assert_int_equal(vhu_conn_receive(&ends[0], &told, NULL), -ECONNRESET);
+	assert_int_equal(vhu_conn_receive(&ends[1], &told, NULL), 1);
+	vhu_conn_fini(&ends[0]);
+	vhu_conn_fini(&ends[1]);
+}
+
 static void test_front_end_when_it_reads_no_replies_is_ended(void **state)
 {
 	struct fake_bench *bench = *state;
@@ -473,6 +509,8 @@ int main(void)
 		ON_BENCH(test_get_config_when_in_range_gives_bytes_padded_with_zeros),
 		ON_BENCH(test_get_config_when_impossible_gives_an_empty_reply),
 		ON_BENCH(test_config_change_when_there_is_a_channel_is_told),
+		ON_BENCH(test_table_when_too_short_for_its_count_is_refused_unread),
+		ON_BENCH(test_channel_when_given_twice_is_replaced),
 		ON_BENCH(test_front_end_when_it_reads_no_replies_is_ended),
 		ON_BENCH(test_front_end_when_it_sends_without_end_is_interrupted),
 		ON_BENCH(test_front_end_when_it_closes_ends_in_order),

@@ -200,6 +200,27 @@ static void test_ring_when_stopped_needs_everything_again(void **state)
 	assert_true(bench->owner.rings[0].running); /* it was still enabled */
 }
 
+static void test_kick_when_given_before_a_stop_or_reset_is_forgotten(void **state)
+{
+	struct fake_bench *bench = *state;
+
+	fake_negotiate(bench);
+	assert_int_equal(fake_ack(bench, fake_table(bench)), 0);
+	for (unsigned round = 0; round < 2; round++) {
+		fake_set_up_ring(bench, 0);
+		if (round == 0)
+			stop_ring(bench, 0);
+		else
+			assert_int_equal(fake_ack(bench, vhu_message_make(VHU_RESET_DEVICE, 0)), 0);
+		assert_int_equal(fake_ack(bench, fake_state(VHU_SET_VRING_NUM, 0, 128)), 0);
+		assert_int_equal(fake_ack(bench, fake_state(VHU_SET_VRING_BASE, 0, 0)), 0);
+		assert_int_equal(fake_ack(bench, fake_addr(0, FAKE_USER)), 0);
+		assert_int_equal(fake_ack(bench, fake_state(VHU_SET_VRING_ENABLE, 0, 1)), 0);
+		assert_int_equal(bench->owner.calls[FAKE_RING_START], 0);
+		assert_int_equal(fake_ack(bench, fake_state(VHU_SET_VRING_ENABLE, 0, 0)), 0);
+	}
+}
+
 static void test_message_when_an_operation_is_pending_waits(void **state)
 {
 	struct fake_bench *bench = *state;
@@ -327,6 +348,9 @@ static void test_start_when_the_owner_refuses_is_answered_and_may_be_tried_again
 	assert_string_equal(vhu_backend_reason(bench->backend),
 			    "SET_VRING_ENABLE: Cannot allocate memory");
 	bench->owner.answers[FAKE_RING_START] = 0;
+	assert_int_equal(fake_ack(bench, fake_vring_fd(VHU_SET_VRING_KICK, 0, fake_event_fd())), 0);
+	assert_false(
+		vhu_backend_ring_running(bench->backend, 0)); /* the rest must come again, too */
 	fake_set_up_ring(bench, 0);
 	assert_true(vhu_backend_ring_running(bench->backend, 0));
 }
@@ -411,6 +435,22 @@ static void test_map_when_the_owner_refuses_stays_the_old_one(void **state)
 	assert_int_equal(fake_ack(bench, fake_region(bench, VHU_REM_MEM_REG, 1)), ENOENT);
 }
 
+static void test_ring_when_enabled_twice_tells_the_owner_of_changes_only(void **state)
+{
+	static const unsigned values[] = { 1, 0, 0, 1, 1 }, told[] = { 0, 1, 1, 2, 2 };
+	struct fake_bench *bench = *state;
+
+	fake_negotiate(bench);
+	assert_int_equal(fake_ack(bench, fake_table(bench)), 0);
+	fake_start_ring(bench, 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(values); i++) {
+		assert_int_equal(fake_ack(bench, fake_state(VHU_SET_VRING_ENABLE, 0, values[i])),
+				 0);
+		assert_int_equal(bench->owner.calls[FAKE_SET_ENABLED], told[i]);
+		assert_int_equal(bench->owner.rings[0].enabled, values[i]);
+	}
+}
+
 static void test_ring_when_running_gets_new_descriptors(void **state)
 {
 	struct fake_bench *bench = *state;
@@ -448,6 +488,7 @@ int main(void)
 		ON_BENCH(test_stop_when_the_ring_never_ran_answers_the_stored_base),
 		ON_BENCH(test_stop_when_the_index_is_wrong_ends_the_connection),
 		ON_BENCH(test_ring_when_stopped_needs_everything_again),
+		ON_BENCH(test_kick_when_given_before_a_stop_or_reset_is_forgotten),
 		ON_BENCH(test_message_when_an_operation_is_pending_waits),
 		ON_BENCH(test_peer_when_gone_while_pending_ends_after_completion),
 		ON_BENCH(test_backend_when_freed_while_pending_leaves_nothing),
@@ -458,6 +499,7 @@ int main(void)
 		ON_BENCH(test_reset_when_done_keeps_memory_but_no_ring_is_enabled),
 		ON_BENCH(test_ring_memory_when_the_map_changes_moves_or_is_lost),
 		ON_BENCH(test_map_when_the_owner_refuses_stays_the_old_one),
+		ON_BENCH(test_ring_when_enabled_twice_tells_the_owner_of_changes_only),
 		ON_BENCH(test_ring_when_running_gets_new_descriptors),
 	};
 
