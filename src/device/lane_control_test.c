@@ -288,8 +288,8 @@ static void test_lane_when_on_an_iothread_then_it_serves_and_stops(void **state)
 			thread_rounds(world, 30, before);
 			assert_int_equal(fixture_stop(&world->f), world->f.ring.base);
 		}
+		iothread_free(iothread); /* its last words were to our loop */
 		fixture_close(&world->f);
-		iothread_free(iothread);
 	}
 	free(world);
 }
