@@ -354,6 +354,51 @@ static void test_pop_when_iov_is_short_then_overflow_and_status_byte_known(void 
 	}
 }
 
+/* All in one region; the last byte of the writable part, 0 where there is none. */
+static void test_pop_when_iov_is_short_in_one_region_then_nothing_behind_it_written(void **state)
+{
+	static const struct {
+		struct raw_ring raw;
+		uint64_t last_writable;
+	} cases[] = {
+		{ { .descs = { { DATA, 1, NEXT, 1 },
+			       { DATA, 2, NEXT, 2 },
+			       { DATA, 3, NEXT, 3 },
+			       { DATA + 8, 4, WRITE, 0 } } },
+		  DATA + 11 },
+		{ { .descs = { { DATA, 1, NEXT, 1 },
+			       { DATA, 2, NEXT, 2 },
+			       { DATA, 3, NEXT, 3 },
+			       { DATA, 4, 0, 0 } } },
+		  0 },
+		{ { .descs = { { DATA, 1, NEXT, 1 },
+			       { DATA, 2, NEXT, 2 },
+			       { DATA, 3, NEXT, 3 },
+			       { DATA, 0, WRITE, 0 } } },
+		  0 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct fixture fixture;
+		struct iovec canary;
+
+		fixture_init(&fixture, false, false);
+		canary = fixture.iov[2];
+		raw_write(&fixture, &cases[i].raw);
+		assert_int_equal(virtq_device_pop(&fixture.device, fixture.iov, 2, &fixture.chain),
+				 1);
+		assert_true(fixture.chain.overflow);
+		assert_int_equal(fixture.chain.readable_count, 2);
+		assert_int_equal(fixture.chain.writable_count, 0);
+		assert_ptr_equal(fixture.chain.last_writable,
+				 cases[i].last_writable ? mem_map_guest(fixture.memory.map,
+									cases[i].last_writable, 1) :
+							  NULL);
+		assert_memory_equal(&fixture.iov[2], &canary, sizeof(canary));
+		fixture_fini(&fixture);
+	}
+}
+
 static void test_pop_when_iov_is_short_then_rules_still_hold(void **state)
 {
 	static const struct raw_ring raw = { .descs = { { DATA, 1, NEXT, 1 },
@@ -411,6 +456,8 @@ int main(void)
 		cmocka_unit_test(test_pop_when_ring_is_odd_but_legal_then_understood),
 		cmocka_unit_test(test_pop_when_data_cross_regions_then_pieces_are_the_right_bytes),
 		cmocka_unit_test(test_pop_when_iov_is_short_then_overflow_and_status_byte_known),
+		cmocka_unit_test(
+			test_pop_when_iov_is_short_in_one_region_then_nothing_behind_it_written),
 		cmocka_unit_test(test_pop_when_iov_is_short_then_rules_still_hold),
 		cmocka_unit_test(test_chain_when_memory_changes_after_pop_then_copies_hold),
 	};
