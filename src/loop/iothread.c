@@ -73,6 +73,7 @@ static int iothread_spawn(struct iothread *iothread, struct error *error)
 	int ret;
 
 	sigfillset(&all);
+	sigdelset(&all, SIGBUS); /* shared memory that its owner took away: mem/fault.h */
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	ret = pthread_create(&iothread->thread, NULL, iothread_main, iothread);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);

@@ -7,7 +7,8 @@
  * Made on the thread that owns the connection; references are counted atomically, so any thread may drop the last one.
  *
  * A front end's file is checked to be long enough before it is mapped, since touching what lies past the end of a file
- * kills the process. That it stays so long is up to the front end (seals on the file make it sure).
+ * kills the process. That it stays so long is up to the front end (seals on the file make it sure); mem/fault.h is for one that
+ * does not keep to it.
  *
  * System calls: fstat, fstatfs, mmap, madvise, munmap.
  */
@@ -15,6 +16,7 @@
 
 #include "base/atomic.h"
 #include "base/overflow.h"
+#include "mem/fault.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -29,7 +31,8 @@
 struct mem_mapping {
 	unsigned refs; /* atomic; one for each region of each map */
 	void *addr;
-	size_t size; /* 0: borrowed, not ours to unmap */
+	size_t size;  /* 0: borrowed, not ours to unmap */
+	bool damaged; /* its owner took pages away: mem/fault.h */
 };
 
 static struct mem_mapping *mapping_ref(struct mem_mapping *mapping)
@@ -43,8 +46,10 @@ static void mapping_unref(struct mem_mapping *mapping)
 {
 	if (sub_acq_rel(&mapping->refs, 1) != 1)
 		return;
-	if (mapping->size)
+	if (mapping->size) {
+		mem_fault_remove(mapping->addr);
 		munmap(mapping->addr, mapping->size);
+	}
 	free(mapping);
 }
 
@@ -142,6 +147,10 @@ static int region_map(const struct mem_region_desc *desc, struct mem_region *ret
 	}
 	madvise(addr, size, MADV_DONTDUMP);
 	*mapping = (struct mem_mapping){ .refs = 1, .addr = addr, .size = size };
+	if (!mem_fault_add(addr, size, granule, &mapping->damaged)) {
+		mapping_unref(mapping);
+		return error_set(error, -ENOMEM, "too many memory regions of all front ends");
+	}
 	*ret_region = (struct mem_region){
 		.guest_addr = desc->guest_addr,
 		.size = desc->size,
@@ -349,4 +358,12 @@ bool mem_cursor_seek(struct mem_cursor *cursor, uint64_t addr)
 	cursor->size = region->size;
 	cursor->host = region->host;
 	return true;
+}
+
+bool mem_map_is_damaged(const struct mem_map *map)
+{
+	for (unsigned i = 0; i < map->count; i++)
+		if (load_relaxed(&map->regions[i].mapping->damaged))
+			return true;
+	return false;
 }

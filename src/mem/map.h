@@ -60,6 +60,9 @@ int mem_map_remove(const struct mem_map *base, const struct mem_region_desc *des
  * region's user_addr. -EINVAL size/wrap, -ENOMEM. */
 int mem_map_build_local(void *host, uint64_t guest_addr, uint64_t size, struct mem_map **ret_map);
 
+/* Has the front end taken memory away that it had shared (mem/fault.h)? */
+bool mem_map_is_damaged(const struct mem_map *map);
+
 struct mem_map *mem_map_ref(struct mem_map *map);
 void mem_map_unref(struct mem_map *map); /* NULL is fine */
 
