@@ -82,6 +82,7 @@ static void test_build_when_a_region_is_bad_then_nothing_is_mapped(void **state)
 		{ 0, 4096, 0, 0, memory_fd, "overlap" },
 		{ PAGE - 1, 1, 0, 0, memory_fd, "overlap" },
 		{ 16 * PAGE - 1, 4096, 0, 0, memory_fd, "overlap" },
+		{ 16 * PAGE - 1, 2, 0, 0, memory_fd, "overlap" },
 		{ 17 * PAGE - 1, 4096, 0, 0, memory_fd, "overlap" },
 		{ 0, 64 * PAGE, 0, 0, memory_fd, "overlap" },
 	};
