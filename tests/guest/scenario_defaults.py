@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Numbers of queues: what comes by itself, fewer than CPUs, more than CPUs."""
+"""Shapes of the device: numbers and sizes of queues, ring features left out, memory in pieces, polling at its extremes."""
 
 from backend import ShortFormBackend
 from scenario import Scenario
@@ -24,7 +24,10 @@ class Defaults(Scenario):
 
 
 class OneQueue(Scenario):
-    disk_options = [{"queues": 1}]
+    """A long ring whose descriptors are all in the ring itself."""
+
+    disk_options = [{"queues": 1, "device": ",queue-size=1024,indirect_desc=off"}]
+    threads = {"t0": ",poll-max-ns=1000000"}
     cpus = 2
 
     def case_all_cpus_share_the_queue(self):
@@ -33,9 +36,14 @@ class OneQueue(Scenario):
 
 
 class ManyQueues(Scenario):
-    disk_options = [{"queues": 16}]
+    """Short rings without event indices, memory of two NUMA nodes, no polling, no page cache."""
+
+    disk_options = [{"queues": 16, "device": ",queue-size=16,event_idx=off", "direct": True}]
+    threads = {"t0": ",poll-max-ns=0", "t1": ",poll-max-ns=0", "t2": ",poll-max-ns=0"}
     cpus = 2
+    nodes = 2
 
     def case_queues_beyond_the_cpus_stay_asleep(self):
+        assert self.guest.check("ls -d /sys/devices/system/node/node* | wc -l").strip() == "2"
         assert self.guest.check("ls /sys/block/vda/mq").split() == ["0", "1"]
         self.guest.check(VERIFY, 120)

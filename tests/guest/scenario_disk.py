@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What a guest sees and does with two disks of one daemon: vda is written, vdb is read-only with blocks of 4096 bytes."""
+"""What a guest sees and does with the disks of one daemon: vda is written, vdb is read-only with blocks of 4096 bytes,
+vdc comes and goes."""
 
 import os
 import subprocess
@@ -177,3 +178,16 @@ class Disk(Scenario):
         wait_until(lambda: int(self.guest.check(size)) == 96 * MIB // 512, 20, "the guest sees the new size")
         self.guest.check("echo end | dd of=$(ls -d /dev/vd[acd] | tail -n 1) bs=512 seek=196607 conv=sync,fsync 2>/dev/null")
         assert read_at(self.disks[0].path, 96 * MIB - 512, 4) == b"end\n"
+
+
+class BadSpot(Scenario):
+    """A disk on which one block fails."""
+
+    disk_options = [{"size": 4 * MIB, "bad": (MIB, 4096)}]
+
+    def case_io_error_reaches_the_guest_and_nothing_else_breaks(self):
+        for command in ("if=/dev/vda of=/dev/null iflag=direct skip=", "if=/dev/zero of=/dev/vda oflag=direct seek="):
+            for block, works in ((255, True), (256, False), (257, True)):
+                result = self.guest.run(f"dd bs=4k count=1 {command}{block}")
+                assert (result.status == 0) == works, f"{command}{block}: {result}"
+                assert works or "Input/output error" in result.output, result

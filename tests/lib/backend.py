@@ -30,6 +30,9 @@ class Disk:
     busy_ns: int = 0  # of a null disk: what each request costs the IOThread that serves it
     threads: tuple = ()  # ids of the IOThreads that serve the queues, round robin
     null: bool = False
+    bad: tuple = ()  # (offset, bytes) where requests fail
+    direct: bool = False  # around the host's page cache
+    device: str = ""  # more options of QEMU's device
     boot: bool = False
     reconnect: bool = False  # QEMU waits for the daemon to come back
     plugged: bool = True  # False: served, but not in the guest until Guest.plug_disk()
@@ -49,7 +52,7 @@ class Disk:
     def qemu_options(self):
         device = f"vhost-user-blk-pci,id={self.name},chardev=char-{self.name}"
         device += f",num-queues={self.queues}" if self.queues else ""
-        device += ",bootindex=1" if self.boot else ""
+        device += (",bootindex=1" if self.boot else "") + self.device
         reconnect = ",reconnect=1" if self.reconnect else ""
         return ["-chardev", f"socket,id=char-{self.name},path={self.socket}{reconnect}", "-device", device]
 
@@ -70,8 +73,9 @@ class Backend:
         """The options of each node, from the bottom up; the last is the disk."""
         if disk.null:
             return [f"driver=null-co,node-name={disk.name},size={disk.size},read-zeroes=on"]
-        mode = "off" if disk.writable else "on"
-        return [f"driver=file,node-name={disk.name},filename={disk.path},discard=unmap,read-only={mode}"]
+        options = f"driver=file,node-name={disk.name},filename={disk.path},discard=unmap"
+        options += f",read-only={'off' if disk.writable else 'on'}" + (",cache.direct=on" if disk.direct else "")
+        return [options]
 
     def export_options(self, disk):
         options = f"type=vhost-user-blk,id=export-{disk.name},node-name={disk.name}"
@@ -132,6 +136,10 @@ class RinglaneBackend(Backend):
     name = "ringlaned"
 
     def list_blockdevs(self, disk):
+        if disk.bad:
+            image = f"file.driver=file,file.filename={disk.path}"
+            spot = f"offset={disk.bad[0]},bytes={disk.bad[1]}"
+            return [f"driver=error,node-name={disk.name},{image},{spot}"]
         if not disk.busy_ns:
             return super().list_blockdevs(disk)
         return [
@@ -182,6 +190,7 @@ class QsdBackend(Backend):
         "disk.serial_is_the_exports": "gives every disk the serial vhost_user_blk",
         "disk.queues_are_served_by_their_iothreads": "has one IOThread per export",
         "life.restarted_daemon_goes_on_under_load": "does not end on SIGTERM while a guest keeps it busy",
+        "badspot.io_error_reaches_the_guest_and_nothing_else_breaks": "its filter that makes requests fail has other options",
         "disk.flush_reaches_the_daemon": "QEMU 7.2's export starts as write-through, the guest sends no flush",
         "disk.resize_is_seen_by_the_guest": "needs block_resize on its own monitor",
         "life.sigterm_under_load_loses_nothing_synced": "does not end on SIGTERM while a guest keeps it busy",

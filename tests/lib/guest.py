@@ -16,6 +16,7 @@ import time
 import image
 from process import Process, Timeout, wait_until
 
+MEMORY_MIB = 384
 Result = collections.namedtuple("Result", "status output")
 
 
@@ -55,22 +56,31 @@ class Channel:
 
 
 class Guest:
-    """disks: the -chardev/-device pairs come from Disk.qemu_options(); cpus: virtual CPUs; kernel=False boots the disk."""
+    """cpus: virtual CPUs; nodes: NUMA nodes, each with memory of its own; kernel=False boots the disk."""
 
-    def __init__(self, folder, cpus=4, memory="384M", kernel=True):
-        self.folder, self.cpus, self.memory, self.kernel = folder, cpus, memory, kernel
+    def __init__(self, folder, cpus=4, nodes=1, kernel=True):
+        self.folder, self.cpus, self.nodes, self.kernel = folder, cpus, nodes, kernel
         self.console = folder / "console.log"
         self.process = self.monitor = self.port = None
         self.command_id = 0
+
+    def memory_options(self):
+        """Memory that the daemon can map, in as many pieces as there are nodes."""
+        size = MEMORY_MIB // self.nodes
+        options = ["-m", f"{MEMORY_MIB}M,slots=2,maxmem=1G", "-smp", f"{self.cpus},sockets={self.cpus}"]
+        for node in range(self.nodes):
+            options += ["-object", f"memory-backend-memfd,id=memory{node},size={size}M,share=on"]
+            options += ["-numa", f"node,nodeid={node},memdev=memory{node}"]
+        for cpu in range(self.cpus):
+            options += ["-numa", f"cpu,node-id={cpu % self.nodes},socket-id={cpu}"]
+        return options
 
     def machine_options(self):
         accelerator = os.environ.get("GUEST_ACCEL", "tcg")
         cpu = ["-accel", "tcg,thread=multi", "-cpu", "max,la57=off"] if accelerator == "tcg" else []
         return [
             *(cpu or ["-accel", accelerator, "-cpu", "host"]),
-            *("-machine", "q35,memory-backend=memory,usb=off,hpet=off", "-smp", str(self.cpus)),
-            *("-m", f"{self.memory},slots=2,maxmem=1G"),
-            *("-object", f"memory-backend-memfd,id=memory,size={self.memory},share=on"),
+            *("-machine", "q35,usb=off,hpet=off", *self.memory_options()),
             *("-device", "pcie-root-port,id=free,slot=1"),
             *("-nodefaults", "-no-user-config", "-display", "none"),
             *("-chardev", f"file,id=console,path={self.console},append=on", "-serial", "chardev:console"),

@@ -19,6 +19,7 @@ class Scenario:
     disk_options = [{}]
     threads = {"t0": "", "t1": ""}
     cpus = 4
+    nodes = 1
     kernel = True
 
     def __init__(self, backend_name, program):
@@ -40,7 +41,7 @@ class Scenario:
         self.create_disks()
         self.backend = self.backend_class(self.program, self.folder, self.disks, self.threads)
         self.backend.start()
-        self.guest = Guest(self.folder, cpus=self.cpus, kernel=self.kernel)
+        self.guest = Guest(self.folder, cpus=self.cpus, nodes=self.nodes, kernel=self.kernel)
         self.start_guest()
 
     def start_guest(self):
