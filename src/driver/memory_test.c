@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: MIT
-/* The table of regions, alone, under a device, and while a queue's thread reads it. */
+/* The table of regions, alone and under a device. */
 #include "driver/test_disk.h"
 
-#include "base/compiler.h"
 #include "driver/memory.h"
 #include "mem/dma.h"
 #include "vhost_user/wire.h"
 
-#include <pthread.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -48,52 +46,6 @@ static void test_table_when_regions_come_and_go_then_only_they_are_reached(void 
 	assert_false(memory_reaches(&cursor, &memory, at(2 * PAGE), 1));
 	assert_true(memory_reaches(&cursor, &memory, at(4 * PAGE), PAGE));
 	memory_fini(&memory);
-}
-
-struct race {
-	struct memory memory;
-	struct memory_cursor cursor;
-	bool quit;
-	unsigned rounds;
-};
-
-/* The first region stays: it must always be reached, whatever becomes of the others. */
-static void *race_read(void *opaque)
-{
-	struct race *race = opaque;
-
-	while (!load_acquire(&race->quit)) {
-		bool stays = memory_reaches(&race->cursor, &race->memory, at(PAGE), PAGE);
-
-		memory_reaches(&race->cursor, &race->memory, at(16 * PAGE), PAGE);
-		if (!stays)
-			return race;
-		add_relaxed(&race->rounds, 1);
-	}
-	return NULL;
-}
-
-static void test_table_when_a_queue_reads_meanwhile_then_it_sees_whole_tables(void **state)
-{
-	struct race *race = aligned_alloc(CACHE_LINE, sizeof(*race));
-	pthread_t thread;
-	void *failed;
-
-	assert_non_null(race);
-	memset(race, 0, sizeof(*race));
-	assert_int_equal(memory_init(&race->memory), 0);
-	memory_cursor_add(&race->memory, &race->cursor);
-	assert_int_equal(memory_add(&race->memory, at(PAGE), PAGE), 0);
-	assert_int_equal(pthread_create(&thread, NULL, race_read, race), 0);
-	for (unsigned i = 0; i < 2000 || load_relaxed(&race->rounds) < 100; i++) {
-		assert_int_equal(memory_add(&race->memory, at(16 * PAGE), PAGE), 0);
-		assert_int_equal(memory_remove(&race->memory, at(16 * PAGE)), 0);
-	}
-	store_release(&race->quit, true);
-	pthread_join(thread, &failed);
-	assert_null(failed);
-	memory_fini(&race->memory);
-	free(race);
 }
 
 /* ---- under a device ---- */
@@ -188,7 +140,6 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		driver_test(test_table_when_regions_come_and_go_then_only_they_are_reached),
-		driver_test(test_table_when_a_queue_reads_meanwhile_then_it_sees_whole_tables),
 		driver_test(test_alloc_when_freed_then_it_is_not_reached_any_more),
 		driver_test(test_register_when_memory_is_the_callers_then_requests_use_it),
 		driver_test(test_register_when_arguments_are_bad_then_einval),
