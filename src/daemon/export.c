@@ -112,8 +112,8 @@ static void judge_connection(struct export *export, int result)
 		return;
 	}
 	if (result != -ECONNRESET)
-		log_line("export %s: client dropped: %s", export->spec->id,
-			 vhu_backend_reason(export->backend));
+		log_line_limited(&export->said, "export %s: client dropped: %s", export->spec->id,
+				 vhu_backend_reason(export->backend));
 	close_connection(export);
 }
 
@@ -184,7 +184,7 @@ static void try_accept(struct export *export)
 		error_set(&error, -errno, "cannot accept a client: %s", strerrordesc_np(errno));
 	else if (serve(export, fd, &error) == 0)
 		return;
-	log_line("export %s: %s", export->spec->id, error.text);
+	log_line_limited(&export->said, "export %s: %s", export->spec->id, error.text);
 	loop_timer_set(export->loop, &export->accept_again, clock_ns() + ACCEPT_AGAIN_NS);
 }
 
@@ -372,6 +372,16 @@ void export_check_size(struct export *export)
 		log_line(
 			"export %s: the size is now %llu bytes, but the client has no channel to be told so",
 			export->spec->id, (unsigned long long)size);
+}
+
+void export_check_memory(struct export *export)
+{
+	if (export->state != EXPORT_SERVING || !export->map || !mem_map_is_damaged(export->map))
+		return;
+	log_line_limited(&export->said,
+			 "export %s: client dropped: it took away memory that it had shared",
+			 export->spec->id);
+	close_connection(export);
 }
 
 static void print_queue(const struct export *export, const struct export_queue *queue)

@@ -36,6 +36,8 @@ void export_free(struct export *export); /* never listened, or ended; NULL is fi
 const char *export_id(const struct export *export);
 /* The size of the node may have changed: tells the front end when it did. */
 void export_check_size(struct export *export);
+/* Drops the client if it has taken away memory that it had shared. */
+void export_check_memory(struct export *export);
 /* A line for each queue that is set up. */
 void export_print_map(const struct export *export);
 

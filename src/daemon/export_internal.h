@@ -15,6 +15,7 @@
 #define RINGLANE_DAEMON_EXPORT_INTERNAL_H
 
 #include "daemon/export.h"
+#include "daemon/log.h"
 #include "device/blk.h"
 #include "device/lane.h"
 #include "vhost_user/backend.h"
@@ -45,6 +46,7 @@ struct export
 	struct loop_fd listener, connection;
 	struct loop_timer accept_again;
 	struct loop_defer finish, read_on;
+	struct log_limit said; /* because of its clients */
 	/* of the connection */
 	struct vhu_backend *backend;
 	struct mem_map *map;

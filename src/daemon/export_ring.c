@@ -159,7 +159,7 @@ static void ring_broke(void *opaque, unsigned index, const char *reason)
 {
 	struct export *export = opaque;
 
-	log_line("export %s: queue %u: %s", export->spec->id, index, reason);
+	log_line_limited(&export->said, "export %s: queue %u: %s", export->spec->id, index, reason);
 }
 
 /* The IOThread stays the same until the client goes, so that what a person saw in the map stays true. */
@@ -199,8 +199,9 @@ static void ring_started(void *opaque, struct lane *lane, int result)
 
 	queue->running = result == 0;
 	if (result < 0)
-		log_line("export %s: queue %u cannot start: %s", queue->export->spec->id,
-			 lane_index(lane), strerrordesc_np(-result));
+		log_line_limited(&queue->export->said, "export %s: queue %u cannot start: %s",
+				 queue->export->spec->id, lane_index(lane),
+				 strerrordesc_np(-result));
 	export_operation_done(queue->export, result);
 }
 
@@ -222,8 +223,8 @@ static int op_ring_start(void *opaque, unsigned index, const struct vhu_ring *ri
 
 	assert(index < export->queue_count && !queue->running);
 	if (queue_prepare(queue, index, &error)) {
-		log_line("export %s: queue %u cannot start: %s", export->spec->id, index,
-			 error.text);
+		log_line_limited(&export->said, "export %s: queue %u cannot start: %s",
+				 export->spec->id, index, error.text);
 		ring_close_fds(ring);
 		return error.code;
 	}

@@ -15,6 +15,7 @@
 #include "daemon/iothreads.h"
 #include "daemon/log.h"
 #include "daemon/process.h"
+#include "mem/fault.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -33,8 +34,8 @@ struct server {
 	unsigned export_count;
 	unsigned live; /* exports that listen or serve */
 	struct pidfile pidfile;
-	int signal_fd;
-	struct loop_fd signals;
+	int signal_fd, fault_fd;
+	struct loop_fd signals, faults;
 	bool stopping;
 };
 
@@ -47,12 +48,19 @@ static void signals_removed(struct loop_fd *source)
 	loop_stop(server->loop);
 }
 
+static void faults_removed(struct loop_fd *source)
+{
+	struct server *server = container_of(source, struct server, faults);
+
+	loop_fd_remove(&server->signals, signals_removed);
+}
+
 static void export_ended(void *opaque)
 {
 	struct server *server = opaque;
 
 	if (--server->live == 0)
-		loop_fd_remove(&server->signals, signals_removed);
+		loop_fd_remove(&server->faults, faults_removed);
 }
 
 static void shut_down(struct server *server)
@@ -130,6 +138,32 @@ static void signals_ready(struct loop_fd *source, unsigned revents)
 		take_signal(server, info.ssi_signo);
 }
 
+/* A mapping of some client was damaged. */
+static void faults_ready(struct loop_fd *source, unsigned revents)
+{
+	struct server *server = container_of(source, struct server, faults);
+	unsigned i;
+
+	event_fd_clear(server->fault_fd);
+	for (i = 0; i < server->export_count; i++)
+		export_check_memory(server->exports[i]);
+}
+
+static int open_faults(struct server *server, struct error *error)
+{
+	int result;
+
+	server->fault_fd = event_fd_new();
+	result = server->fault_fd < 0 ? server->fault_fd : mem_fault_guard(server->fault_fd);
+	if (result < 0)
+		return error_set(error, result, "cannot guard shared memory: %s",
+				 strerrordesc_np(-result));
+	server->faults =
+		(struct loop_fd){ .fd = server->fault_fd, .events = POLLIN, .ready = faults_ready };
+	loop_fd_add(server->loop, &server->faults);
+	return 0;
+}
+
 /* Before any thread is made: threads have the mask of the one that makes them. */
 static int open_signals(struct server *server, struct error *error)
 {
@@ -161,7 +195,8 @@ static int open_loop(struct server *server, struct error *error)
 	if (result)
 		return result;
 	loop_adopt(server->loop);
-	return open_signals(server, error);
+	result = open_faults(server, error);
+	return result ? result : open_signals(server, error);
 }
 
 static int open_nodes(struct server *server, struct error *error)
@@ -240,7 +275,7 @@ int server_new(const struct config *config, struct server **ret_server, struct e
 	if (!server)
 		return error_set(error, -ENOMEM, "out of memory");
 	server->config = config;
-	server->signal_fd = server->pidfile.fd = -1;
+	server->signal_fd = server->fault_fd = server->pidfile.fd = -1;
 	result = open_all(server, error);
 	if (result) {
 		if (server->live) {
@@ -270,5 +305,6 @@ void server_free(struct server *server)
 	loop_free(server->loop);
 	pidfile_remove(&server->pidfile);
 	fd_close(&server->signal_fd);
+	fd_close(&server->fault_fd);
 	free(server);
 }
