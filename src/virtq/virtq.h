@@ -83,6 +83,7 @@ struct virtq_config {
  * One chain, translated. The caller brings iov[] of iov_max entries (at least 2); readable entries come first.
  * A chain that needs more entries than iov_max is not an error of the ring: `overflow` is set, iov holds what fitted,
  * and last_writable still names the chain's last device-writable byte, so that a device can answer with an error.
+ * readable_bytes and writable_bytes are of the whole chain, whether it fitted or not. Descriptors of length 0 are nothing.
  */
 struct virtq_chain {
 	uint16_t head; /* id: unique among chains in flight (checked by the caller's slot table) */
@@ -185,7 +186,8 @@ struct virtq_driver_tables {
 int virtq_driver_init(struct virtq_driver *q, const struct virtq_config *config,
 		      const struct virtq_driver_tables *tables);
 /* Adds one chain: sg[0 .. out) readable, then sg[out .. out + in) writable. *ret_head is its id.
- * -ENOSPC when the ring is full, -EINVAL for an empty or too long chain. Not visible before publish. */
+ * -ENOSPC when the ring is full, -EINVAL for an empty or too long chain (more than `size` descriptors, 4 GiB writable), -EPROTO when
+ * the ring is broken. Not visible before publish. */
 int virtq_driver_add(struct virtq_driver *q, const struct virtq_sg *sg, unsigned out, unsigned in,
 		     uint16_t *ret_head);
 void virtq_driver_publish(struct virtq_driver *q);
