@@ -40,6 +40,22 @@ static void test_fail_when_called_then_the_lane_breaks_once(void **state)
 	assert_true(fixture_stop(&world->f) >= 0);
 }
 
+static void test_fail_when_others_were_completed_before_then_the_driver_sees_those(void **state)
+{
+	struct world *world = *state;
+
+	world->fake.fail_at = 3;
+	assert_int_equal(fixture_start(&world->f, 0), 0);
+	for (unsigned i = 0; i < 5; i++)
+		fixture_add_small(&world->f);
+	fixture_kick(&world->f);
+	fixture_wait(&world->f, world->f.broken_count == 1);
+	assert_int_equal(fixture_take(&world->f), 2);
+	assert_int_equal(fixture_signals(world->f.call_fd), 1);
+	assert_int_equal(in_flight(world), 0);
+	assert_true(fixture_stop(&world->f) >= 0);
+}
+
 static void test_broken_when_stopped_then_it_can_start_again(void **state)
 {
 	struct world *world = *state;
@@ -70,15 +86,18 @@ static void test_fail_when_draining_then_the_stop_is_answered(void **state)
 	struct world *world = *state;
 
 	start_and_kick(world);
-	hold(world, 2);
+	hold(world, 3);
 	lane_command_stop(world->f.lane, fixture_answered, &world->f);
 	fixture_turns(&world->f, 10);
 	lane_fail(world->fake.held[--world->fake.held_count], "late");
+	lane_fail(world->fake.held[--world->fake.held_count], "later still");
 	fixture_turns(&world->f, 10);
 	assert_int_equal(world->f.answers, 1);
 	fake_let_go(&world->fake, 1);
-	assert_int_equal(fixture_wait_answer(&world->f), 2);
+	assert_int_equal(fixture_wait_answer(&world->f), 3);
 	assert_int_equal(world->f.broken_count, 1);
+	assert_string_equal(world->f.broken_reason, "late");
+	assert_int_equal(fixture_signals(world->f.err_fd), 1);
 }
 
 /* Makes head available once more, behind the driver's back. */
@@ -149,6 +168,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		lane_case(test_fail_when_called_then_the_lane_breaks_once),
+		lane_case(test_fail_when_others_were_completed_before_then_the_driver_sees_those),
 		lane_case(test_broken_when_stopped_then_it_can_start_again),
 		lane_case(test_fail_when_draining_then_the_stop_is_answered),
 		lane_case(test_ring_when_a_chain_in_flight_is_offered_again_then_it_breaks),

@@ -164,13 +164,20 @@ static void test_set_kick_when_running_then_only_the_new_one_counts(void **state
 static void test_set_kick_when_old_kick_was_not_seen_then_the_ring_is_looked_at(void **state)
 {
 	struct world *world = *state;
+	struct poll_params off = { .max_ns = 0 };
+	fd_auto old = world->f.kick_fd;
 
+	loop_set_poll_params(world->f.loop, &off);
 	start_and_kick(world);
 	lane_command_set_kick(world->f.lane, -1, fixture_answered, &world->f);
 	assert_int_equal(fixture_wait_answer(&world->f), 0);
-	fixture_turns(&world->f, 4);
+	for (unsigned i = 0; i < 4; i++)
+		loop_turn(world->f.loop, NS_PER_MS); /* nobody polls any more */
 	fixture_add_small(&world->f);
-	fixture_kick_always(&world->f); /* nobody listens */
+	event_fd_signal(old); /* nobody listens */
+	loop_turn(world->f.loop, NS_PER_MS);
+	assert_int_equal(world->fake.executed, 0);
+	world->f.kick_fd = event_fd_new();
 	lane_command_set_kick(world->f.lane, dup_of(world->f.kick_fd), fixture_answered, &world->f);
 	assert_int_equal(fixture_wait_answer(&world->f), 0);
 	fixture_wait_taken(&world->f, 1);

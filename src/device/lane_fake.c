@@ -35,7 +35,7 @@ static void fake_execute(struct lane *lane, struct lane_request *request)
 	fake->executed++;
 	if (fake->mode == FAKE_LATER)
 		fake->held[fake->held_count++] = request;
-	else if (fake->mode == FAKE_FAIL)
+	else if (fake->mode == FAKE_FAIL || fake->executed == fake->fail_at)
 		lane_fail(request, "the fake refuses");
 	else
 		lane_complete(request, 1);

@@ -10,6 +10,7 @@ enum fake_mode { FAKE_AT_ONCE, FAKE_LATER, FAKE_FAIL };
 struct fake {
 	enum fake_mode mode;
 	int start_result;
+	unsigned fail_at; /* number of the request (from 1) that fails; 0 = none */
 	unsigned started, stopped, executed, held_count;
 	uint64_t features;
 	struct lane_request *held[FIXTURE_RING_MAX];
