@@ -194,14 +194,14 @@ static inline const char *table_open(struct virtq_device *q, const struct desc_c
 
 /* The rest of a chain lies in the table that desc describes; left more descriptors are allowed. */
 static never_inline const char *walk_table(struct virtq_device *q, struct desc_copy desc,
-					   unsigned left, struct walk *walk)
+					   struct walk *walk)
 {
 	struct walk copy = *walk;
 	struct desc_table table;
 	const char *reason = table_open(q, &desc, &table);
 
 	desc.next = 0;
-	for (; !reason && left > 0; left--) {
+	for (unsigned left = VIRTQ_SIZE_MAX; !reason && left > 0; left--) {
 		if (unlikely(desc.next >= table.count))
 			return "a descriptor's next lies outside its table";
 		if (likely(table.flat))
@@ -216,10 +216,13 @@ static never_inline const char *walk_table(struct virtq_device *q, struct desc_c
 			return reason;
 		}
 	}
-	return reason ? reason : "a chain is longer than the ring";
+	return reason ? reason : "a chain is longer than any ring";
 }
 
-/* virtio 1.3, 2.7.4.2 and 2.7.5.3: at most `size` descriptors in all; the one that names a table is not counted. */
+/*
+ * virtio 1.3, 2.7.5.3.1 forbids chains longer than the ring, in a table too. In the ring the length is what ends a circle. In a
+ * table we allow what any ring could hold: Linux fills tables by the device's seg_max, whatever the size of the ring.
+ */
 static inline const char *walk_ring(struct virtq_device *q, uint16_t index, struct walk *walk)
 {
 	for (unsigned left = q->size; left > 0; left--) {
@@ -232,7 +235,7 @@ static inline const char *walk_ring(struct virtq_device *q, uint16_t index, stru
 		if (desc.flags & VRING_DESC_F_INDIRECT) {
 			struct walk copy = *walk;
 
-			reason = walk_table(q, desc, left, &copy);
+			reason = walk_table(q, desc, &copy);
 			*walk = copy;
 			return reason;
 		}
