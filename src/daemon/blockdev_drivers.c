@@ -164,8 +164,6 @@ static int check_error(struct blockdev_spec *spec, struct error *error)
 	if (!spec->error_number)
 		return error_set(error, -EINVAL,
 				 "Parameter 'error' expects the name of an error, such as EIO");
-	if (!spec->values.ops)
-		spec->op_mask = ~0u;
 	if (!json_is_array(spec->values.ops))
 		return spec->values.ops ? add_op(spec, spec->values.ops, error) : 0;
 	json_array_foreach(spec->values.ops, index, item)
@@ -276,10 +274,10 @@ static int open_error(struct block_graph *graph, const struct blockdev_spec *spe
 		.name = spec->name,
 		.child = child_of(graph, spec),
 		.op_mask = spec->op_mask,
-		.error = spec->error_number,
+		.error = -spec->error_number,
 		.every = spec->values.every,
 		.offset = spec->values.offset,
-		.bytes = spec->values.bytes ? spec->values.bytes : UINT64_MAX - spec->values.offset,
+		.bytes = spec->values.bytes,
 	};
 
 	return block_error_open(graph, &config, ret_node, error);

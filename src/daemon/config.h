@@ -65,8 +65,8 @@ struct blockdev_spec {
 	struct blockdev_spec *child;
 	bool has_size;
 	int error_number;
-	unsigned op_mask;
-	bool written; /* some export writes it */
+	unsigned op_mask; /* 0: all */
+	bool written;     /* some export writes it */
 };
 
 enum export_address { EXPORT_UNIX, EXPORT_FD };

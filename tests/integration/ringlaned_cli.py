@@ -7,6 +7,7 @@ usage: tests/integration/ringlaned_cli.py PATH-OF-RINGLANED
 
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import captive
 from captive import SECONDS, Case
-from process import wait_until
+from process import Process, wait_until
 from vhost_user import READ, WRITE, FrontEnd, connect
 
 NULL = ["--blockdev", "null-co,node-name=n0,size=1M"]
@@ -256,6 +257,44 @@ class Images(Case):
             ring = front.set_up().start()
             self.assertEqual(ring.run(READ, 0, room=512)[0], 0)
             self.assertEqual(ring.run(WRITE, 0, b"x" * 512)[0], 1)
+
+
+class Lines(Case):
+    """Command lines that qemu-storage-daemon takes are taken here too, and mean the same."""
+
+    def write_line(self, path):
+        node = {"driver": "raw", "node-name": "n1", "file": "n0", "offset": 65536, "read-only": False}
+        address = {"type": "unix", "path": str(self.folder / "t")}
+        export = {"type": "vhost-user-blk", "id": "e1", "node-name": "n1", "writable": True, "addr": address}
+        keys = "cache.direct=off,cache.no-flush=off,discard=unmap,locking=auto,aio=io_uring,auto-read-only=off,read-only=off"
+        return [
+            *("--object", "iothread,id=t0,poll-max-ns=1000,poll-grow=2,poll-shrink=2"),
+            *("--blockdev", f"driver=file,node-name=n0,filename={path},{keys}"),
+            *("--blockdev", json.dumps(node)),
+            *("--export", json.dumps({**export, "num-queues": 2, "logical-block-size": 512, "iothread": "t0"})),
+        ]
+
+    def read_capacity(self, program, name):
+        path = self.make_image(name)
+        process = Process([program, *self.write_line(path)], self.folder / f"{name}.log")
+        self.addCleanup(process.kill)
+        address = self.folder / "t"
+        wait_until(lambda: address.exists() or not process.is_running(), SECONDS, "the socket")
+        self.assertTrue(process.is_running(), process.read_log())
+        with FrontEnd(address) as front:
+            ring = front.set_up().start()
+            self.assertEqual(ring.run(WRITE, 1, b"same" * 128)[0], 0)
+            capacity = front.capacity()
+        self.assertEqual(process.stop(), 0)
+        return capacity, path.read_bytes()
+
+    def test_line_of_qemu_storage_daemon_when_given_then_does_the_same(self):
+        other = shutil.which("qemu-storage-daemon")
+        if not other:
+            self.skipTest("qemu-storage-daemon is not installed")
+        ours = self.read_capacity(captive.PROGRAM, "ours")
+        self.assertEqual(ours[0], (1 << 20) - 65536)
+        self.assertEqual(self.read_capacity(other, "theirs"), ours)
 
 
 class Life(Case):

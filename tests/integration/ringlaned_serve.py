@@ -5,6 +5,7 @@
 usage: tests/integration/ringlaned_serve.py PATH-OF-RINGLANED
 """
 
+import json
 import os
 import random
 import select
@@ -135,6 +136,55 @@ class Rings(Case):
             self.assertEqual(struct.unpack_from("<Q", config)[0], 2048)
             self.assertEqual(config[128:], bytes(128))
             self.assertEqual(front.get_config(32, 4), config[32:36])
+
+
+class Layers(Case):
+    def serve(self, *options):
+        self.daemon(*options, *self.export("top"))
+        front = FrontEnd(self.socket)
+        self.addCleanup(front.close)
+        return front.set_up().start()
+
+    def test_error_when_it_matches_then_only_that_fails(self):
+        ring = self.serve(*RAM, "--blockdev", "error,node-name=top,file=n0,ops.0=write,offset=512,bytes=512,error=ENOSPC")
+        self.assertEqual(ring.run(WRITE, 0, b"a" * 512)[0], 0)
+        self.assertEqual(ring.run(WRITE, 1, b"b" * 512)[0], 1)
+        self.assertEqual(ring.run(READ, 1, room=512)[0], 0)
+        self.assertEqual(ring.run(WRITE, 2, b"c" * 512)[0], 0)
+
+    def test_error_when_every_third_then_of_any_kind(self):
+        ring = self.serve(*RAM, "--blockdev", "error,node-name=top,file=n0,every=3")
+        self.assertEqual([ring.run(READ, 0, room=512)[0] for _ in range(6)], [0, 0, 1, 0, 0, 1])
+
+    def test_log_when_requests_come_then_a_line_for_each(self):
+        path = self.folder / "log"
+        ring = self.serve(*RAM, "--blockdev", f"log,node-name=top,file=n0,filename={path}")
+        self.assertEqual(ring.run(WRITE, 3, b"a" * 512)[0], 0)
+        wait_until(lambda: "1536" in path.read_text(), SECONDS, "the request is written down")
+
+    def test_window_when_read_then_at_its_offset(self):
+        path = self.make_image()
+        with path.open("r+b") as file:
+            file.seek(8192)
+            file.write(b"w" * 512)
+        node = {
+            "driver": "raw",
+            "node-name": "top",
+            "offset": 4096,
+            "size": 8192,
+            "file": {"driver": "file", "filename": str(path), "cache": {"direct": False}},
+        }
+        ring = self.serve("--blockdev", json.dumps(node))
+        self.assertEqual(ring.front.capacity(), 8192)
+        self.assertEqual(ring.run(READ, 8, room=512), (0, b"w" * 512))
+        self.assertEqual(ring.run(READ, 16, room=512)[0], 1)
+        self.assertEqual(ring.run(WRITE, 15, b"e" * 512)[0], 0)
+        self.assertEqual(path.read_bytes()[4096 + 15 * 512 :][:512], b"e" * 512)
+
+    def test_delay_when_busy_then_done_all_the_same(self):
+        ring = self.serve(*RAM, "--blockdev", "delay,node-name=top,file=n0,busy-ns=1000,latency-ns=1000")
+        self.assertEqual(ring.run(WRITE, 0, b"a" * 512)[0], 0)
+        self.assertEqual(ring.run(READ, 0, room=512), (0, b"a" * 512))
 
 
 class Lanes(Case):
