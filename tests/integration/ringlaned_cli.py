@@ -319,6 +319,19 @@ class Life(Case):
         done = self.daemon(*NULL, *self.export(), "--pidfile", self.folder / "old")
         self.assert_ends(done)
 
+    def test_killed_daemon_when_started_again_then_nothing_is_in_its_way(self):
+        path, pidfile = self.make_image(), self.folder / "pid"
+        line = [captive.PROGRAM, "--pidfile", pidfile, "--blk-file", path, "--socket-path", self.socket]
+        for _ in range(3):
+            process = Process(line, self.folder / "log")
+            self.addCleanup(process.kill)
+            ready = lambda: pidfile.exists() and pidfile.read_text() == f"{process.pid}\n"  # noqa: B023, E731
+            wait_until(ready, SECONDS, f"the daemon listens: {process.read_log()}")
+            with FrontEnd(self.socket) as front:
+                self.assertEqual(front.set_up().capacity(), 1 << 20)
+                process.kill()
+        self.assertEqual(process.read_log(), "")
+
     def test_sigint_when_idle_then_ends_and_removes_files(self):
         daemon = self.daemon(*NULL, *self.export())
         daemon.send(signal.SIGINT)

@@ -16,11 +16,14 @@ import captive
 from captive import SECONDS, Case
 from process import wait_until
 from vhost_user import (
+    CONFIG,
     GET_FEATURES,
     GET_ID,
     GET_VRING_BASE,
     NEED_REPLY,
+    PROTOCOL_FEATURES,
     READ,
+    REPLY_ACK,
     RESET_DEVICE,
     SET_VRING_ENABLE,
     SET_VRING_NUM,
@@ -136,6 +139,50 @@ class Rings(Case):
             self.assertEqual(struct.unpack_from("<Q", config)[0], 2048)
             self.assertEqual(config[128:], bytes(128))
             self.assertEqual(front.get_config(32, 4), config[32:36])
+
+
+class FrontEnds(Case):
+    """What front ends are known to leave out."""
+
+    def setUp(self):
+        super().setUp()
+        self.started = self.daemon(*RAM, *self.export())
+
+    def use(self, ring):
+        self.assertEqual(ring.run(WRITE, 1, b"a" * 512)[0], 0)
+        self.assertEqual(ring.run(READ, 1, room=512), (0, b"a" * 512))
+
+    def test_front_end_when_it_only_knows_config_then_served(self):
+        with FrontEnd(self.socket) as front:
+            front.set_up(protocol=CONFIG)
+            self.assertEqual(front.capacity(), 1 << 20)
+            self.use(front.start())
+
+    def test_front_end_when_it_knows_no_protocol_features_then_rings_need_no_enable(self):
+        with FrontEnd(self.socket, rings=2) as front:
+            front.set_up(features=~PROTOCOL_FEATURES)
+            self.use(front.start(0, enable=False))
+            self.use(front.start(1, enable=False))
+
+    def test_front_end_when_it_disconnects_at_any_step_then_next_is_served(self):
+        steps = [
+            lambda front: None,
+            lambda front: front.ask(GET_FEATURES),
+            lambda front: front.send(SET_VRING_NUM, struct.pack("=II", 0, SIZE)),
+            lambda front: front.set_up(),
+            lambda front: front.set_up().start(),
+            lambda front: front.set_up().start(enable=False),
+            lambda front: front.set_up().start().kick(),
+            lambda front: front.set_up().start() and front.send(GET_VRING_BASE, struct.pack("=II", 0, 0)),
+            lambda front: front.set_up().start() and front.send(RESET_DEVICE),
+        ]
+        for step in steps:
+            with FrontEnd(self.socket) as front:
+                step(front)
+        with FrontEnd(self.socket) as front:
+            self.use(front.set_up().start())
+        self.assertEqual(self.started.lines(), [])
+        self.assert_ends(self.started)
 
 
 class Layers(Case):
@@ -435,6 +482,16 @@ class Signals(Case):
             self.assertEqual(front.capacity(), 2 << 20)
             self.assertEqual(ring.run(WRITE, 2048, b"x" * 512)[0], 0)
         self.assertEqual(daemon.lines(), [])
+
+    def test_sighup_when_client_has_no_channel_then_said(self):
+        path = self.make_image()
+        daemon = self.daemon("--blockdev", f"file,node-name=n0,filename={path}", *self.export())
+        with FrontEnd(self.socket) as front:
+            front.set_up(protocol=CONFIG | REPLY_ACK)
+            os.truncate(path, 2 << 20)
+            daemon.send(signal.SIGHUP)
+            daemon.wait_line("export e0: the size is now 2097152 bytes, but the client has no channel to be told so")
+            self.assertEqual(front.capacity(), 2 << 20)
 
     def test_sighup_when_nothing_changed_then_client_is_not_told(self):
         path = self.make_image()

@@ -126,6 +126,7 @@ class FrontEnd:
         self.socket = where if isinstance(where, socket.socket) else connect(where)
         self.socket.settimeout(SECONDS)
         self.channel = None
+        self.protocol = 0  # negotiated features of the protocol
         self.memory = Memory(rings)
         self.rings = [Ring(self, index) for index in range(rings)]
 
@@ -170,7 +171,10 @@ class FrontEnd:
         return reply
 
     def order(self, request, payload=b"", fds=()):
-        """A request that is acknowledged; the code that came, 0 = done."""
+        """A request that is acknowledged, if that was negotiated; the code that came, 0 = done."""
+        if not self.protocol & REPLY_ACK:
+            self.send(request, payload, fds)
+            return 0
         self.send(request, payload, fds, VERSION | NEED_REPLY)
         answered, reply = self.receive()
         assert answered == request, (answered, request)
@@ -180,27 +184,29 @@ class FrontEnd:
         code = self.order(request, payload, fds)
         assert code == 0, f"request {request} was refused: {code}"
 
-    def set_up(self, features=~0):
-        """All that comes before the rings."""
+    def set_up(self, protocol=~0, features=~0):
+        """All that comes before the rings; the masks leave features out."""
         offered, = struct.unpack("=Q", self.ask(GET_FEATURES))
-        protocol, = struct.unpack("=Q", self.ask(GET_PROTOCOL_FEATURES))
-        self.send(SET_PROTOCOL_FEATURES, struct.pack("=Q", protocol))
-        self.send(SET_OWNER)
         # events by index are left out: a call for each request is simpler to wait for
-        self.must(SET_FEATURES, struct.pack("=Q", offered & features & ~RING_FEATURES))
+        features &= offered & ~RING_FEATURES
+        if features & PROTOCOL_FEATURES:
+            self.protocol = protocol & struct.unpack("=Q", self.ask(GET_PROTOCOL_FEATURES))[0]
+            self.send(SET_PROTOCOL_FEATURES, struct.pack("=Q", self.protocol))
+        self.send(SET_OWNER)
+        self.must(SET_FEATURES, struct.pack("=Q", features))
         self.set_memory()
-        mine, theirs = socket.socketpair()
-        self.must(SET_BACKEND_REQ_FD, fds=[theirs.fileno()])
-        theirs.close()
-        self.channel = mine
-        self.channel.settimeout(SECONDS)
+        if self.protocol & BACKEND_REQ:
+            self.channel, theirs = socket.socketpair()
+            self.must(SET_BACKEND_REQ_FD, fds=[theirs.fileno()])
+            theirs.close()
+            self.channel.settimeout(SECONDS)
         return self
 
     def set_memory(self, size=None):
         table = struct.pack("=II", 1, 0) + struct.pack("=QQQQ", GUEST, size or self.memory.size, USER, 0)
         self.must(SET_MEM_TABLE, table, [self.memory.fd])
 
-    def start(self, index=0, base=0):
+    def start(self, index=0, base=0, enable=True):
         ring = self.rings[index]
         place = [USER + offset for offset in (ring.start, ring.used, ring.avail)]
         self.must(SET_VRING_NUM, struct.pack("=II", index, SIZE))
@@ -208,7 +214,8 @@ class FrontEnd:
         self.must(SET_VRING_BASE, struct.pack("=II", index, base))
         for request, fd in ((SET_VRING_KICK, ring.kick_fd), (SET_VRING_CALL, ring.call_fd), (SET_VRING_ERR, ring.err_fd)):
             self.must(request, struct.pack("=Q", index), [fd])
-        self.must(SET_VRING_ENABLE, struct.pack("=II", index, 1))
+        if enable:
+            self.must(SET_VRING_ENABLE, struct.pack("=II", index, 1))
         return ring
 
     def stop(self, index=0):
