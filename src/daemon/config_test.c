@@ -56,6 +56,7 @@ static const struct {
 	{ "--object id=t0", "--object t0: Parameter 'qom-type' is missing" },
 	{ "--object secret,id=t0",
 	  "--object t0: Parameter 'qom-type' does not accept 'secret', only: iothread" },
+	{ "--object iothread,id=,poll=1", "--object iothread: Parameter 'poll' is unexpected" },
 	{ "--object iothread,id=0",
 	  "--object 0: Parameter 'id' expects an identifier: a letter, then letters, digits, '-', '.' and '_'" },
 	{ "--object iothread,id=t0,poll=1", "--object t0: Parameter 'poll' is unexpected" },

@@ -213,7 +213,7 @@ const char *schema_get_string(const json_t *tree, const char *name, const char *
 {
 	const char *text = json_string_value(schema_get(tree, name));
 
-	return text ? text : fallback;
+	return text && text[0] ? text : fallback;
 }
 
 static const struct schema_field *find_field(const struct schema *schema, const char *name)

@@ -49,7 +49,7 @@ struct schema {
 int schema_read(const struct schema *schema, const json_t *tree, void *target, struct error *error);
 /* The value under a dotted key, or NULL. */
 json_t *schema_get(const json_t *tree, const char *name);
-/* The string under a dotted key, or fallback. */
+/* The string under a dotted key; fallback when there is none or it is empty. */
 const char *schema_get_string(const json_t *tree, const char *name, const char *fallback);
 /* One line for each key. */
 void schema_print(const struct schema *schema, FILE *file);
