@@ -48,6 +48,7 @@ struct ringlane_options {
 	unsigned queue_size; /* entries of a ring, power of two, 4 to 1024; 0: 256 */
 	unsigned timeout_ms; /* for each answer of the back end; 0: 5000 */
 	bool read_only;      /* refuse writes here */
+	size_t mem_size;     /* bytes for ringlane_mem_alloc beside the rings; see there */
 };
 
 /**
@@ -97,7 +98,11 @@ RINGLANE_API int ringlane_event(struct ringlane_device *device);
 
 /* ---- memory ---- */
 
-/** Page aligned, zeroed, shared with the device. NULL and *error when it cannot be had. */
+/**
+ * Page aligned, zeroed, shared with the device. NULL and *error when it cannot be had. What fits into
+ * options.mem_size lies in one region with the rings, where back ends find it quickest; the rest is
+ * a region for each call.
+ */
 RINGLANE_API void *ringlane_mem_alloc(struct ringlane_device *device, size_t size,
 				      struct ringlane_error *error);
 /** No request may be using it. NULL is fine. */

@@ -4,11 +4,12 @@
  *
  * Opening is a row of steps over one half-built object; ringlane_close copes with any prefix of them.
  *
- * System calls: epoll_create1, epoll_ctl, epoll_wait, poll, sched_getaffinity, close.
+ * System calls: epoll_create1, epoll_ctl, poll, sched_getaffinity, sysconf, close.
  */
 #include "driver/device.h"
 
 #include "base/fd.h"
+#include "base/overflow.h"
 #include "driver/uri.h"
 
 #include <errno.h>
@@ -19,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <unistd.h>
 
 #define TIMEOUT_MS_DEFAULT 5000
 #define QUEUE_SIZE_DEFAULT 256
@@ -160,24 +162,39 @@ static int queue_start(struct ringlane_device *device, unsigned index, struct er
 	return ret;
 }
 
-/* One region for the rings of all queues: some devices take few regions. */
-static int queues_make(struct ringlane_device *device, struct error *error)
+static int queues_new(struct ringlane_device *device, size_t bytes, struct error *error)
 {
 	const struct queue_setup setup = setup_of(device);
-	size_t bytes = queue_shared_bytes(&setup);
-	unsigned count = device->info.queues;
-	int ret;
+	int ret = 0;
 
-	device->queues = calloc(count, sizeof(struct ringlane_queue *));
-	if (!device->queues)
-		return error_set(error, -ENOMEM, "out of memory");
-	ret = dma_region_alloc(count * bytes, &device->shared, error);
-	for (unsigned i = 0; ret == 0 && i < count; i++)
+	for (unsigned i = 0; ret == 0 && i < device->info.queues; i++)
 		ret = queue_new(&setup, (uint8_t *)device->shared.addr + i * bytes,
 				&device->queues[i], error);
+	return ret;
+}
+
+/* One region for the rings of all queues and the arena: some devices take few regions. */
+static int queues_make(struct ringlane_device *device, size_t arena_size, struct error *error)
+{
+	const struct queue_setup setup = setup_of(device);
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), bytes = queue_shared_bytes(&setup);
+	size_t rings = (device->info.queues * bytes + page - 1) / page * page, total;
+	int ret;
+
+	if (add_overflows(rings, arena_size, &total))
+		return error_set(error, -EINVAL, "mem_size is too large");
+	device->queues = calloc(device->info.queues, sizeof(struct ringlane_queue *));
+	if (!device->queues)
+		return error_set(error, -ENOMEM, "out of memory");
+	ret = dma_region_alloc(total, &device->shared, error);
+	if (ret == 0)
+		ret = queues_new(device, bytes, error);
 	if (ret == 0)
 		ret = device->transport->ops->mem_add(device->transport, &device->shared, error);
-	for (unsigned i = 0; ret == 0 && i < count; i++)
+	if (ret == 0)
+		ret = device_arena_init(device, (uint8_t *)device->shared.addr + rings, arena_size,
+					error);
+	for (unsigned i = 0; ret == 0 && i < device->info.queues; i++)
 		ret = queue_start(device, i, error);
 	return ret;
 }
@@ -303,7 +320,7 @@ static int device_setup(struct ringlane_device *device, const struct uri *uri,
 	limits_set(device, options);
 	ret = events_open(device, error);
 	if (ret == 0)
-		ret = queues_make(device, error);
+		ret = queues_make(device, options->mem_size, error);
 	if (ret == 0)
 		ret = device->transport->ops->start(device->transport, error);
 	return ret;

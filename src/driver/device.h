@@ -16,14 +16,22 @@ struct device_region {
 	bool owned;            /* the mapping is ours too */
 };
 
+/* What options.mem_size bought: given away from the front, and free again when all of it has come back. */
+struct device_arena {
+	uint8_t *first;
+	size_t size, used;
+	unsigned live; /* pieces given away */
+};
+
 struct ringlane_device {
 	struct queue_limits limits;
 	struct memory memory;
 	struct transport *transport;
 	int event_fd; /* epoll: the transport's event_fd and gone_fd */
 	struct ringlane_info info;
-	struct dma_region shared; /* rings and lines of all queues */
-	unsigned started;         /* queues [0, started) are known to the device */
+	struct dma_region shared; /* rings and lines of all queues, then the arena */
+	struct device_arena arena;
+	unsigned started; /* queues [0, started) are known to the device */
 	struct ringlane_queue **queues;
 	struct device_region *regions;
 	unsigned region_count;
@@ -38,7 +46,10 @@ static inline struct error *error_of(struct ringlane_error *error)
 	return (struct error *)error;
 }
 
-/* device_memory.c: undoes what ringlane_mem_* did and was not undone; the transport is closed. */
+/* device_memory.c: memory that requests may use, inside device->shared, which the device knows. */
+int device_arena_init(struct ringlane_device *device, uint8_t *first, size_t size,
+		      struct error *error);
+/* Undoes what ringlane_mem_* did and was not undone; the transport is closed. */
 void device_regions_free(struct ringlane_device *device);
 
 #endif

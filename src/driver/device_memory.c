@@ -80,10 +80,52 @@ static int region_remove(struct ringlane_device *device, struct device_region *r
 	return ret;
 }
 
+/* ---- the arena ---- */
+
+int device_arena_init(struct ringlane_device *device, uint8_t *first, size_t size,
+		      struct error *error)
+{
+	if (!size)
+		return 0;
+	device->arena = (struct device_arena){ .first = first, .size = size };
+	if (memory_add(&device->memory, first, size) < 0)
+		return error_set(error, -ENOMEM, "out of memory");
+	return 0;
+}
+
+/* NULL: there is no room, or size is nothing. */
+static void *arena_alloc(struct device_arena *arena, size_t size)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	void *piece = arena->first + arena->used;
+
+	if (!size || size > arena->size - arena->used)
+		return NULL;
+	arena->used = MIN((arena->used + size + page - 1) / page * page, arena->size);
+	arena->live++;
+	return memset(piece, 0, size);
+}
+
+static bool arena_holds(const struct device_arena *arena, const void *addr)
+{
+	return (uintptr_t)addr - (uintptr_t)arena->first < arena->size;
+}
+
+static void arena_free(struct device_arena *arena)
+{
+	if (arena->live && --arena->live == 0)
+		arena->used = 0;
+}
+
+/* ---- memory of ours ---- */
+
 void *ringlane_mem_alloc(struct ringlane_device *device, size_t size, struct ringlane_error *error)
 {
 	struct device_region region = { .owned = true };
+	void *piece = arena_alloc(&device->arena, size);
 
+	if (piece)
+		return piece;
 	if (dma_region_alloc(size, &region.dma, error_of(error)) < 0)
 		return NULL;
 	if (region_add(device, &region, error_of(error)) < 0) {
@@ -95,11 +137,18 @@ void *ringlane_mem_alloc(struct ringlane_device *device, size_t size, struct rin
 
 void ringlane_mem_free(struct ringlane_device *device, void *addr)
 {
-	struct device_region *region = addr ? region_find(device, addr, true) : NULL;
+	struct device_region *region;
 
+	if (arena_holds(&device->arena, addr)) {
+		arena_free(&device->arena);
+		return;
+	}
+	region = addr ? region_find(device, addr, true) : NULL;
 	if (region)
 		region_remove(device, region, NULL);
 }
+
+/* ---- memory of the caller ---- */
 
 static int register_check(const struct ringlane_device *device, const void *addr, size_t size,
 			  uint64_t offset, struct error *error)

@@ -136,6 +136,37 @@ static void test_alloc_when_slots_run_out_then_a_sentence_and_a_way_back(void **
 	test_disk_close(&disk);
 }
 
+static void test_alloc_when_mem_size_is_given_then_it_comes_from_the_rings_region(void **state)
+{
+	const struct ringlane_options options = { .queues = 1,
+						  .mem_size = TEST_BUFFER_BYTES + 2 * PAGE };
+	const struct fake_setup setup = { .protocol_features_off =
+						  1ull << VHU_PROTOCOL_CONFIGURE_MEM_SLOTS };
+	struct test_disk disk = test_disk_open(&setup, &options);
+	uint8_t *more[16], *again;
+
+	assert_int_equal((uintptr_t)disk.buffer % PAGE, 0);
+	for (unsigned i = 0; i < 9;
+	     i++) /* two from the arena, seven regions: eight with the rings' */
+		assert_non_null(more[i] = ringlane_mem_alloc(disk.device, i ? PAGE : 100, NULL));
+	assert_ptr_equal(more[0], disk.buffer + TEST_BUFFER_BYTES);
+	assert_ptr_equal(more[1], more[0] + PAGE);
+	assert_null(ringlane_mem_alloc(disk.device, PAGE, NULL));
+	for (unsigned i = 0; i < 9; i++) {
+		assert_int_equal(ringlane_read(disk.queue, more[i], 512, 0, NULL), 0);
+		assert_int_equal(test_finish(&disk, 1), 0);
+	}
+	assert_int_equal(ringlane_read(disk.queue, more[1] + PAGE, 512, 0, NULL), -EFAULT);
+	memset(disk.buffer, 0x11, TEST_BUFFER_BYTES);
+	ringlane_mem_free(disk.device, disk.buffer);
+	ringlane_mem_free(disk.device, more[1]);
+	ringlane_mem_free(disk.device, more[0]);
+	again = ringlane_mem_alloc(disk.device, PAGE, NULL);
+	assert_ptr_equal(again, disk.buffer);
+	assert_int_equal(again[0] | again[PAGE - 1], 0);
+	test_disk_close(&disk);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -144,6 +175,7 @@ int main(void)
 		driver_test(test_register_when_memory_is_the_callers_then_requests_use_it),
 		driver_test(test_register_when_arguments_are_bad_then_einval),
 		driver_test(test_alloc_when_slots_run_out_then_a_sentence_and_a_way_back),
+		driver_test(test_alloc_when_mem_size_is_given_then_it_comes_from_the_rings_region),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

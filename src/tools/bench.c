@@ -58,6 +58,11 @@ static unsigned queue_size_for(const struct bench_options *options, unsigned que
 	return size;
 }
 
+static size_t memory_bytes(const struct bench_options *options)
+{
+	return options->jobs * options->depth * options->block_size;
+}
+
 static int disk_open_with(struct bench *bench, unsigned queues, unsigned queue_size,
 			  struct error *error)
 {
@@ -65,6 +70,7 @@ static int disk_open_with(struct bench *bench, unsigned queues, unsigned queue_s
 		.queues = queues,
 		.queue_size = queue_size,
 		.read_only = !rw_has_writes(bench->options.rw) || bench->options.verify_only,
+		.mem_size = memory_bytes(&bench->options),
 	};
 	int ret = ringlane_open(bench->options.uri, &options, &bench->disk, public_error(error));
 
@@ -231,7 +237,6 @@ static int ports_make(struct bench *bench, struct error *error)
 static int jobs_make(struct bench *bench, struct error *error)
 {
 	const struct bench_options *options = &bench->options;
-	size_t bytes = options->jobs * options->depth * options->block_size;
 	cpu_set_t cpus;
 	int cpu = -1, ret = ports_make(bench, error);
 
@@ -239,7 +244,7 @@ static int jobs_make(struct bench *bench, struct error *error)
 		ret = cpu_list_parse(options->cpus_allowed, &cpus, error);
 	if (ret < 0)
 		return ret;
-	bench->memory = ringlane_mem_alloc(bench->disk, bytes, public_error(error));
+	bench->memory = ringlane_mem_alloc(bench->disk, memory_bytes(options), public_error(error));
 	bench->jobs = zeroed(options->jobs, sizeof(struct bench_job *));
 	if (!bench->memory)
 		return error->code;
