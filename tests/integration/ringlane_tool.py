@@ -43,14 +43,16 @@ class Case(unittest.TestCase):
         self.uri = f"vhost-user-blk:{self.socket}"
         self.daemon = None
 
-    def serve(self, size=SIZE, writable=True, queues=2, more=""):
+    def serve(self, size=SIZE, writable=True, queues=2, more="", filters=()):
         with self.image.open("wb") as file:
             file.truncate(size)
         pidfile = self.folder / "pid"
         mode = "off" if writable else "on"
         command = [DAEMON, "--pidfile", pidfile]
         command += ["--blockdev", f"driver=file,node-name=n,filename={self.image},discard=unmap,read-only={mode}"]
-        export = f"type=vhost-user-blk,id=e,node-name=n,addr.type=unix,addr.path={self.socket}"
+        command += [word for keys in filters for word in ("--blockdev", keys)]
+        node = "top" if filters else "n"
+        export = f"type=vhost-user-blk,id=e,node-name={node},addr.type=unix,addr.path={self.socket}"
         command += ["--export", export + f",writable={'on' if writable else 'off'},num-queues={queues}{more}"]
         self.daemon = Process(command, self.folder / "log")
         self.addCleanup(self.daemon.kill)
@@ -320,6 +322,33 @@ class Verify(Case):
         job = self.bench_json(*words)["jobs"][0]
         self.assertEqual(job["error"], 0)
         self.assertTrue(job["write"]["total_ios"] > 256, "one pass only")
+
+
+class Failures(Case):
+    """What ringlaned's filters do to requests, seen from the bench."""
+
+    def setUp(self):
+        super().setUp()
+        if not DAEMON.endswith("ringlaned"):
+            self.skipTest("ringlaned's filters are needed")
+
+    def test_request_when_it_fails_then_the_run_ends_and_names_it(self):
+        self.serve(filters=["driver=error,node-name=top,file=n,offset=8192,bytes=4096"])
+        for poll in ([], ["--hipri"]):
+            for jobs in ([], ["--numjobs=2", "--queues=1"]):
+                words = self.run_bad("bench", self.uri, "--rw=read", "--iodepth=4", "--output=/dev/null", *poll, *jobs)
+                self.assertRegex(words, r"^ringlane bench: job \d: read at 8192: Input/output error$")
+
+    def test_report_when_a_request_fails_then_it_has_the_error(self):
+        self.serve(filters=["driver=error,node-name=top,file=n,every=100"])
+        done = tool("bench", self.uri, "--rw=read", "--output-format=json")
+        job = json.loads(done.stdout)["jobs"][0]
+        self.assertEqual((done.returncode, job["error"], job["read"]["total_ios"]), (1, 5, 99))
+
+    def test_latency_when_added_then_measured(self):
+        self.serve(filters=["driver=delay,node-name=top,file=n,latency-ns=2000000"])
+        side = self.bench_json("--rw=read", "--size=40k")["jobs"][0]["read"]
+        self.assertGreaterEqual(side["clat_ns"]["min"], 2000000)
 
 
 class Layout(Case):
