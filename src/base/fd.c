@@ -1,17 +1,21 @@
 // SPDX-License-Identifier: MIT
-/* System calls: close, fcntl, eventfd2, read, write, socket, bind, listen, connect, lstat, unlink. Any thread. */
+/* System calls: close, fcntl, eventfd2, read, write, socket, bind, listen, connect, lstat, unlink, pidfd_open, poll. Any thread. */
 #include "base/fd.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #define LISTEN_BACKLOG 16
+#define LISTENER_END_STEP_MS 10
+#define LISTENER_END_TRIES 100
 
 void fd_close(int *fd)
 {
@@ -94,12 +98,51 @@ static int address_connect(const struct sockaddr_un *address, int flags)
 	return connected;
 }
 
+/* Of a process that called listen(). A zombie has ended too. */
+static bool process_has_ended(pid_t pid)
+{
+	fd_auto fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	struct pollfd end = { .fd = fd, .events = POLLIN };
+
+	if (fd < 0)
+		return errno == ESRCH;
+	return poll(&end, 1, 0) == 1;
+}
+
+static bool listener_has_ended(int fd)
+{
+	struct ucred peer = { 0 };
+	socklen_t size = sizeof(peer);
+
+	/* pid 0: it lives where we cannot see it */
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && peer.pid > 0 &&
+	       process_has_ended(peer.pid);
+}
+
+/*
+ * -ECONNREFUSED when nobody listens. The kernel takes the io_uring of a process that was killed apart after its end, and what
+ * waits in it holds the socket open until then: such a listener is waited for. One that stays was handed to somebody who lives.
+ */
+static int listener_probe(const struct sockaddr_un *address)
+{
+	for (unsigned i = 0; i < LISTENER_END_TRIES; i++) {
+		fd_auto fd = address_connect(address, SOCK_NONBLOCK);
+
+		if (fd < 0)
+			return fd;
+		if (!listener_has_ended(fd))
+			return 0;
+		poll(NULL, 0, LISTENER_END_STEP_MS);
+	}
+	return 0;
+}
+
 /* Makes room at a path where bind() found something: only a socket that nobody serves any more may go. */
 static int stale_remove(const struct sockaddr_un *address, struct error *error)
 {
 	const char *path = address->sun_path;
 	struct stat info;
-	fd_auto probe = -1;
+	int probe;
 
 	if (lstat(path, &info) < 0)
 		return errno == ENOENT ? 0 :
@@ -107,7 +150,7 @@ static int stale_remove(const struct sockaddr_un *address, struct error *error)
 						   strerrordesc_np(errno));
 	if (!S_ISSOCK(info.st_mode))
 		return error_set(error, -EEXIST, "'%s' exists and is not a socket", path);
-	probe = address_connect(address, SOCK_NONBLOCK);
+	probe = listener_probe(address);
 	if (probe == -ENOENT)
 		return 0;
 	/* A full backlog or a socket of another type answers with other errors: it lives. */

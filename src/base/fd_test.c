@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,6 +15,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -135,6 +138,48 @@ static void test_listen_when_socket_is_stale_then_replaced(void **state)
 	assert_true(client >= 0);
 }
 
+/* A socket whose listener has ended while we still hold it. */
+static int listener_of_ended_process(void)
+{
+	int fd = unix_listen(path, NULL);
+	pid_t pid = fork();
+
+	assert_true(fd >= 0);
+	if (pid == 0)
+		_exit(listen(fd, 1));
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	return fd;
+}
+
+static void *let_go_after_a_probe(void *opaque)
+{
+	int *fd = opaque;
+	struct pollfd probe = { .fd = *fd, .events = POLLIN };
+
+	poll(&probe, 1, 10000);
+	fd_close(fd);
+	return NULL;
+}
+
+static void test_listen_when_listener_is_ending_then_waits_and_replaces(void **state)
+{
+	int held = listener_of_ended_process();
+	fd_auto second = -1;
+	pthread_t thread;
+
+	assert_int_equal(pthread_create(&thread, NULL, let_go_after_a_probe, &held), 0);
+	second = unix_listen(path, NULL);
+	pthread_join(thread, NULL);
+	assert_true(second >= 0);
+}
+
+static void test_listen_when_listener_was_handed_on_then_not_stolen(void **state)
+{
+	fd_auto held = listener_of_ended_process();
+
+	assert_int_equal(unix_listen(path, NULL), -EADDRINUSE);
+}
+
 static void test_listen_when_path_is_a_file_then_refused_and_file_kept(void **state)
 {
 	fd_auto file = open(path, O_CREAT | O_WRONLY, 0600);
@@ -178,6 +223,12 @@ int main(void)
 			folder_remove),
 		cmocka_unit_test_setup_teardown(test_listen_when_socket_is_stale_then_replaced,
 						folder_make, folder_remove),
+		cmocka_unit_test_setup_teardown(
+			test_listen_when_listener_is_ending_then_waits_and_replaces, folder_make,
+			folder_remove),
+		cmocka_unit_test_setup_teardown(
+			test_listen_when_listener_was_handed_on_then_not_stolen, folder_make,
+			folder_remove),
 		cmocka_unit_test_setup_teardown(
 			test_listen_when_path_is_a_file_then_refused_and_file_kept, folder_make,
 			folder_remove),
