@@ -326,7 +326,8 @@ class Life(Case):
             process = Process(line, self.folder / "log")
             self.addCleanup(process.kill)
             ready = lambda: pidfile.exists() and pidfile.read_text() == f"{process.pid}\n"  # noqa: B023, E731
-            wait_until(ready, SECONDS, f"the daemon listens: {process.read_log()}")
+            self.assertTrue(wait_until(lambda: ready() or not process.is_running(), SECONDS, "the daemon listens"))
+            self.assertTrue(process.is_running(), process.read_log())
             with FrontEnd(self.socket) as front:
                 self.assertEqual(front.set_up().capacity(), 1 << 20)
                 process.kill()
