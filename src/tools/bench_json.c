@@ -50,6 +50,11 @@ static double per_second(uint64_t amount, uint64_t runtime_ns)
 	return runtime_ns ? (double)amount * 1e9 / (double)runtime_ns : 0;
 }
 
+static json_int_t milliseconds(uint64_t ns)
+{
+	return (json_int_t)((ns + NS_PER_MS / 2) / NS_PER_MS);
+}
+
 static json_t *side_of(const struct bench_side *side)
 {
 	const struct histogram none = { 0 };
@@ -59,7 +64,7 @@ static json_t *side_of(const struct bench_side *side)
 				   (json_int_t)(side->bytes >> 10), "bw_bytes",
 				   (json_int_t)bytes_per_s, "bw", (json_int_t)(bytes_per_s / 1024),
 				   "iops", per_second(side->ios, side->runtime_ns), "runtime",
-				   (json_int_t)(side->runtime_ns / NS_PER_MS), "total_ios",
+				   milliseconds(side->runtime_ns), "total_ios",
 				   (json_int_t)side->ios, "short_ios", 0, "drop_ios", 0);
 
 	json_object_set_new(object, "slat_ns", spread_of(&none));
@@ -78,8 +83,7 @@ static void add_cpu(json_t *object, const struct bench_result *result)
 	uint64_t ios = result->sides[BENCH_READ].ios + result->sides[BENCH_WRITE].ios;
 	double seconds = result->user_s + result->system_s;
 
-	json_object_set_new(object, "job_runtime",
-			    json_integer((json_int_t)(result->runtime_ns / NS_PER_MS)));
+	json_object_set_new(object, "job_runtime", json_integer(milliseconds(result->runtime_ns)));
 	json_object_set_new(object, "usr_cpu",
 			    json_real(percent_of(result->user_s, result->runtime_ns)));
 	json_object_set_new(object, "sys_cpu",
