@@ -8,6 +8,9 @@
  * he does not allow. Two that come at the same time may both be refused, but never both be let in. The locks belong to
  * the open file description, so they go away with the fd, and two nodes of one process are as foreign as two processes.
  *
+ * A daemon that was killed with requests in flight keeps its locks until the kernel is done with them, which is a little after
+ * its end. So that it can be started again at once, a lock that is held is waited for, for a second.
+ *
  * A writer lets others read what stays unchanged and nothing else; a reader lets nobody write or resize. That is what a
  * disk in a virtual machine means to its guest.
  *
@@ -17,9 +20,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 
 enum { LOCK_HAS = 100, LOCK_DENIES = 200 };
+enum { LOCK_TRIES = 50, LOCK_STEP_MS = 20 };
 
 enum permission {
 	PERMISSION_CONSISTENT_READ,
@@ -101,6 +106,31 @@ static int lock_probe(int fd)
 	return lock_byte(fd, F_OFD_GETLK, F_WRLCK, LOCK_HAS, &lock);
 }
 
+static int lock_try(int fd, const char *filename, unsigned has, struct error *error)
+{
+	int ret = lock_put(fd, filename, LOCK_HAS, has, error);
+
+	if (ret == 0)
+		ret = lock_put(fd, filename, LOCK_DENIES, DENIES, error);
+	if (ret == 0)
+		ret = lock_test(fd, filename, LOCK_DENIES, has, "", error);
+	if (ret == 0)
+		ret = lock_test(fd, filename, LOCK_HAS, DENIES, "shared ", error);
+	return ret;
+}
+
+static void lock_release(int fd)
+{
+	struct flock all = {
+		.l_type = F_UNLCK,
+		.l_whence = SEEK_SET,
+		.l_start = LOCK_HAS,
+		.l_len = LOCK_DENIES + PERMISSION_COUNT - LOCK_HAS,
+	};
+
+	fcntl(fd, F_OFD_SETLK, &all);
+}
+
 int file_lock_take(int fd, const char *filename, bool read_only, enum block_locking locking,
 		   struct error *error)
 {
@@ -115,12 +145,11 @@ int file_lock_take(int fd, const char *filename, bool read_only, enum block_lock
 	if (ret < 0)
 		return error_set(error, ret, "Cannot lock '%s' (locking=on): %s", filename,
 				 strerrordesc_np(-ret));
-	ret = lock_put(fd, filename, LOCK_HAS, has, error);
-	if (ret == 0)
-		ret = lock_put(fd, filename, LOCK_DENIES, DENIES, error);
-	if (ret == 0)
-		ret = lock_test(fd, filename, LOCK_DENIES, has, "", error);
-	if (ret == 0)
-		ret = lock_test(fd, filename, LOCK_HAS, DENIES, "shared ", error);
+	ret = lock_try(fd, filename, has, error);
+	for (unsigned i = 0; i < LOCK_TRIES && (ret == -EAGAIN || ret == -EACCES); i++) {
+		lock_release(fd);
+		poll(NULL, 0, LOCK_STEP_MS);
+		ret = lock_try(fd, filename, has, error);
+	}
 	return ret;
 }
