@@ -5,13 +5,16 @@
 usage: tests/integration/ringlaned_cli.py PATH-OF-RINGLANED
 """
 
+import fcntl
 import json
 import os
 import shutil
 import signal
 import socket
 import stat
+import struct
 import subprocess
+import threading
 from pathlib import Path
 
 import captive
@@ -19,6 +22,7 @@ from captive import SECONDS, Case
 from process import Process, wait_until
 from vhost_user import READ, WRITE, FrontEnd, connect
 
+F_OFD_SETLK = 37  # of Linux; the module knows it only in newer versions
 NULL = ["--blockdev", "null-co,node-name=n0,size=1M"]
 
 
@@ -248,6 +252,17 @@ class Images(Case):
         path = self.make_image()
         self.daemon(*self.start(path, "s", "off"))
         self.daemon(*self.start(path, "t", "off"))
+
+    def test_image_when_its_lock_is_let_go_soon_then_taken(self):
+        """As that of a daemon that was killed: the kernel may hold its files a little longer."""
+        path = self.make_image()
+        holder = os.open(path, os.O_RDWR)
+        deny_writing = struct.pack("@hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, 201, 1, 0)
+        fcntl.fcntl(holder, F_OFD_SETLK, deny_writing)
+        release = threading.Timer(0.1, os.close, [holder])
+        release.start()
+        self.addCleanup(release.join)
+        self.daemon(*self.start(path, "s", "on"))
 
     def test_image_when_nobody_may_write_it_then_it_can_be_read(self):
         path = self.make_image()
