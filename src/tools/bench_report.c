@@ -127,11 +127,16 @@ static double percent_of(double seconds, uint64_t runtime_ns)
 	return runtime_ns ? seconds * 1e11 / (double)runtime_ns : 0;
 }
 
-static void print_job(const struct bench_report *report, const struct bench_result *result,
-		      unsigned group, unsigned jobs, FILE *stream)
+static double cpu_cost(const struct bench_result *result)
 {
 	uint64_t ios = result->sides[BENCH_READ].ios + result->sides[BENCH_WRITE].ios;
 
+	return ios ? (result->user_s + result->system_s) * 1e6 / (double)ios : 0;
+}
+
+static void print_job(const struct bench_report *report, const struct bench_result *result,
+		      unsigned group, unsigned jobs, FILE *stream)
+{
 	fprintf(stream, "%s: (job=%u, jobs=%u): err=%2d%s%s\n", report->options->name, group, jobs,
 		result->error, result->error ? ": " : "",
 		result->error ? strerrordesc_np(result->error) : "");
@@ -142,9 +147,8 @@ static void print_job(const struct bench_report *report, const struct bench_resu
 		percent_of(result->system_s, result->runtime_ns),
 		(unsigned long long)result->switches, (unsigned long long)result->major_faults,
 		(unsigned long long)result->minor_faults);
-	if (ios)
-		fprintf(stream, "  cpu cost     : %.3f CPU seconds per million requests\n",
-			(result->user_s + result->system_s) * 1e6 / (double)ios);
+	fprintf(stream, "  cpu cost     : %.3f CPU seconds per million requests\n",
+		cpu_cost(result));
 }
 
 /* ---- all of it ---- */
@@ -175,6 +179,7 @@ static void print_sum(const struct bench_result *sum, FILE *stream)
 			scale_bytes((double)side->bytes).text, (unsigned long long)side->ios,
 			(double)side->runtime_ns / 1e6);
 	}
+	fprintf(stream, "    CPU: %.3f seconds per million requests\n", cpu_cost(sum));
 }
 
 int bench_report_normal(const struct bench_report *report, FILE *stream)
