@@ -247,17 +247,58 @@ static inline const char *walk_ring(struct virtq_device *q, uint16_t index, stru
 	return "a chain is longer than the ring";
 }
 
-/* A miss lasts longer than a pop: so far ahead that several are on their way at once. */
-#define PREFETCH_AHEAD 6
+/*
+ * A miss lasts longer than a pop. So descriptors are asked for so many chains ahead that several are on their way at once, and an
+ * indirect table a few chains ahead, when its descriptor has arrived. These are wishes only: what the driver wrote is neither
+ * checked nor used, and read again by the walk.
+ */
+#define DESC_AHEAD 8
+#define TABLE_AHEAD 3
 
-/* The lines of a chain of three that a later pop will read. */
-static inline void head_prefetch(const struct virtq_device *q)
+static inline uint16_t head_ahead(const struct virtq_device *q, unsigned ahead)
 {
-	uint16_t ahead = (uint16_t)(q->avail_next + PREFETCH_AHEAD - 1);
-	uint16_t head = ring_load16(&q->memory.avail->ring[ahead & q->mask]);
+	return ring_load16(&q->memory.avail->ring[(q->avail_next + ahead) & q->mask]) & q->mask;
+}
 
-	__builtin_prefetch(&q->memory.desc[head & q->mask]);
+/* The lines of a chain of three. */
+static inline void desc_prefetch(const struct virtq_device *q, unsigned ahead)
+{
+	uint16_t head = head_ahead(q, ahead);
+
+	__builtin_prefetch(&q->memory.desc[head]);
 	__builtin_prefetch(&q->memory.desc[(head + 2) & q->mask]);
+}
+
+static inline void table_prefetch(struct virtq_device *q, unsigned ahead)
+{
+	struct desc_copy desc = desc_load(&q->memory.desc[head_ahead(q, ahead)]);
+	const void *table;
+	uint64_t run;
+
+	if (!(desc.flags & VRING_DESC_F_INDIRECT))
+		return;
+	table = mem_cursor_run(&q->ring_cursor, desc.addr, 1, &run);
+	if (likely(table))
+		__builtin_prefetch(table);
+}
+
+/* After a look at avail->idx: the first of what is new; the rest is asked for pop by pop. */
+static void prefetch_first(const struct virtq_device *q)
+{
+	unsigned count = MIN(ring_distance(q->avail_next, q->avail_seen), DESC_AHEAD);
+
+	for (unsigned ahead = 1; ahead < count; ahead++)
+		desc_prefetch(q, ahead);
+}
+
+static inline void prefetch_next(struct virtq_device *q)
+{
+	unsigned left = ring_distance(q->avail_next, q->avail_seen);
+
+	if (left >= TABLE_AHEAD)
+		table_prefetch(q, TABLE_AHEAD - 1);
+	if (left >= DESC_AHEAD)
+		desc_prefetch(q, DESC_AHEAD - 1);
 }
 
 int virtq_device_pop_split(struct virtq_device *q, struct iovec *iov, unsigned iov_max,
@@ -274,6 +315,7 @@ int virtq_device_pop_split(struct virtq_device *q, struct iovec *iov, unsigned i
 
 		if (found <= 0)
 			return found;
+		prefetch_first(q);
 	}
 	head = ring_load16(&q->memory.avail->ring[q->avail_next & q->mask]);
 	if (unlikely(head >= q->size))
@@ -283,8 +325,7 @@ int virtq_device_pop_split(struct virtq_device *q, struct iovec *iov, unsigned i
 		return device_break(q, reason);
 	walk_finish(&walk, iov, head, chain);
 	q->avail_next++;
-	if (ring_distance(q->avail_next, q->avail_seen) >= PREFETCH_AHEAD)
-		head_prefetch(q);
+	prefetch_next(q);
 	return 1;
 }
 
