@@ -2,12 +2,16 @@
 /* Opening, describing, resizing, losing and closing a device. */
 #include "driver/test_disk.h"
 
+#include "base/fd.h"
 #include "vhost_user/wire.h"
 
 #include <endian.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
 #include <poll.h>
+#include <pthread.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 static const struct ringlane_options one_queue = { .queues = 1, .timeout_ms = TEST_DEADLINE_MS };
 
@@ -48,6 +52,40 @@ static void test_open_when_nobody_listens_then_error_names_the_path(void **state
 	assert_int_equal(open_error("vhost-user-blk:/nowhere/disk.sock", NULL,
 				    "/nowhere/disk.sock"),
 			 -ENOENT);
+}
+
+static void *accept_and_close(void *opaque)
+{
+	int listener = *(int *)opaque;
+	struct pollfd ready = { .fd = listener, .events = POLLIN };
+
+	for (unsigned i = 0; i < 2 && poll(&ready, 1, TEST_DEADLINE_MS) == 1; i++)
+		close(accept(listener, NULL, NULL));
+	return NULL;
+}
+
+/* A socket that takes connections and never speaks, and one that closes them. */
+static void test_open_when_back_end_says_nothing_then_it_ends(void **state)
+{
+	const struct ringlane_options options = { .timeout_ms = 30 };
+	char folder[] = "/tmp/ringlane-mute-XXXXXX", path[64], uri[96];
+	pthread_t thread;
+	int listener;
+
+	assert_non_null(mkdtemp(folder));
+	snprintf(path, sizeof(path), "%s/socket", folder);
+	snprintf(uri, sizeof(uri), "vhost-user-blk:%s", path);
+	listener = unix_listen(path, NULL);
+	assert_true(listener >= 0);
+	assert_int_equal(open_error(uri, &options, "GET_FEATURES"), -ETIMEDOUT);
+	fd_close(&listener);
+	listener = unix_listen(path, NULL);
+	assert_int_equal(pthread_create(&thread, NULL, accept_and_close, &listener), 0);
+	assert_true(open_error(uri, &one_queue, "") < 0);
+	pthread_join(thread, NULL);
+	fd_close(&listener);
+	unlink(path);
+	rmdir(folder);
 }
 
 static void test_open_when_queue_size_is_bad_then_einval(void **state)
@@ -270,6 +308,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		driver_test(test_open_when_uri_is_bad_then_einval),
 		driver_test(test_open_when_nobody_listens_then_error_names_the_path),
+		driver_test(test_open_when_back_end_says_nothing_then_it_ends),
 		driver_test(test_open_when_queue_size_is_bad_then_einval),
 		driver_test(test_open_when_device_is_legacy_then_enotsup),
 		driver_test(test_open_when_there_is_no_config_then_enotsup),
