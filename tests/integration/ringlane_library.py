@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""What both forms of the library export is what the header declares and the manual page explains, and nothing else.
+"""What both forms of the library export is what the header declares and the manual page explains, and nothing else; programs
+link with the static one, and may have names that it has inside.
 
 usage: tests/integration/ringlane_library.py LIBRINGLANE.so LIBRINGLANE.a
 """
 
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import unittest
 from pathlib import Path
 
@@ -32,6 +35,22 @@ class Library(unittest.TestCase):
 
     def test_static_library_when_listed_then_it_has_the_headers_functions(self):
         self.assertEqual(list_exported("nm", "--extern-only", "--defined-only", STATIC), list_declared())
+
+    def test_static_library_when_linked_then_the_program_runs(self):
+        if "__asan_" in subprocess.run(["nm", STATIC], text=True, capture_output=True, check=True).stdout:
+            self.skipTest("a library with sanitizers wants their flags")
+        program = """#include <ringlane/ringlane.h>
+                     int error_set(void); int queue_new(void);
+                     int error_set(void) { return 7; } int queue_new(void) { return 35; }
+                     int main(void) { struct ringlane_device *disk;
+                     return ringlane_open("x", 0, &disk, 0) < 0 ? error_set() + queue_new() : 1; }"""
+        for compiler in filter(shutil.which, ("gcc", "clang")):
+            for more in ([], ["-flto"] if compiler == "gcc" else []):
+                with self.subTest(compiler=compiler, more=more), tempfile.TemporaryDirectory() as folder:
+                    command = [compiler, "-xc", "-", "-xnone", STATIC, f"-I{ROOT}/include", "-lpthread", "-lm", *more]
+                    built = subprocess.run([*command, "-o", f"{folder}/a"], input=program, text=True, capture_output=True)
+                    self.assertEqual((built.returncode, built.stderr[:1000]), (0, ""))
+                    self.assertEqual(subprocess.run([f"{folder}/a"]).returncode, 42)
 
     def test_manual_page_when_read_then_it_has_the_headers_functions(self):
         page = (ROOT / "docs/man/libringlane.3.scd").read_text().partition("# DESCRIPTION")[0]
