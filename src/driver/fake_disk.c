@@ -51,7 +51,7 @@ struct fake_disk {
 	/* atomic */
 	bool quit, hang_up;
 	uint64_t sectors, sectors_told;
-	unsigned calls, taken;
+	unsigned taken;
 };
 
 /* ---- requests ---- */
@@ -169,12 +169,11 @@ static void used_reverse(struct fake_ring *ring, uint16_t from)
 	}
 }
 
-static void ring_call(struct fake_disk *disk, struct fake_ring *ring, bool always)
+static void ring_call(struct fake_ring *ring, bool always)
 {
 	virtq_device_publish(&ring->q);
 	if (!virtq_device_should_call(&ring->q) && !always)
 		return;
-	add_relaxed(&disk->calls, 1);
 	if (ring->call_fd >= 0)
 		event_fd_signal(ring->call_fd);
 }
@@ -199,7 +198,7 @@ static void ring_drain(struct fake_disk *disk, struct fake_ring *ring)
 		return;
 	if (trick == FAKE_REVERSES)
 		used_reverse(ring, first);
-	ring_call(disk, ring, trick > FAKE_REVERSES);
+	ring_call(ring, trick > FAKE_REVERSES);
 }
 
 static void ring_process(struct fake_disk *disk, struct fake_ring *ring)
@@ -530,11 +529,6 @@ void fake_disk_hang_up(struct fake_disk *disk)
 {
 	store_release(&disk->hang_up, true);
 	event_fd_signal(disk->wake_fd);
-}
-
-unsigned fake_disk_calls(const struct fake_disk *disk)
-{
-	return load_relaxed(&disk->calls);
 }
 
 unsigned fake_disk_taken(const struct fake_disk *disk)

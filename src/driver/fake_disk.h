@@ -51,8 +51,7 @@ uint8_t *fake_disk_bytes(struct fake_disk *disk);
 void fake_disk_resize(struct fake_disk *disk, uint64_t sectors);
 /* Closes the connection. */
 void fake_disk_hang_up(struct fake_disk *disk);
-/* Calls made and requests taken so far; atomic. */
-unsigned fake_disk_calls(const struct fake_disk *disk);
+/* Requests taken so far; atomic. */
 unsigned fake_disk_taken(const struct fake_disk *disk);
 
 /* Open files of this process: before and after a test it must be the same number. */
