@@ -10,6 +10,7 @@ usage: scripts/check.py [STEP...]       steps: gcc clang sanitize threads promis
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -53,12 +54,23 @@ def run(command, env=None):
         return 124
 
 
+def set_up(folder, compiler, options):
+    """A build folder keeps the options it was made with: one that was made with others is made again."""
+    command = ["meson", "setup", str(folder), str(ROOT), "--werror", *options]
+    recipe = "\n".join([compiler, *command, *((ROOT / name).read_text() for name in ("meson.build", "meson_options.txt"))])
+    stamp = folder / "recipe"
+    if stamp.exists() and stamp.read_text() == recipe:
+        return True
+    shutil.rmtree(folder, ignore_errors=True)
+    ok = run(command, {"CC": compiler}) == 0
+    if ok:
+        stamp.write_text(recipe)
+    return ok
+
+
 def build(total, name, compiler, *options):
     folder = BUILDS / name
-    ok = True
-    if not (folder / "build.ninja").exists():
-        ok = run(["meson", "setup", str(folder), str(ROOT), "--werror", *options], {"CC": compiler}) == 0
-    ok = ok and run(["ninja", "-C", str(folder)]) == 0
+    ok = set_up(folder, compiler, options) and run(["ninja", "-C", str(folder)]) == 0
     total.add(f"build {name}", "passed" if ok else "failed")
     return folder if ok else None
 
