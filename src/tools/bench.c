@@ -17,6 +17,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define QUEUE_SIZE_MIN 256u
 #define QUEUE_SIZE_MAX 1024u
@@ -34,6 +35,7 @@ struct bench {
 	unsigned started;
 	struct bench_progress progress;
 	uint64_t start_ns, end_ns;
+	uint64_t stamp; /* of blocks to verify: grows from run to run */
 };
 
 static bool stop; /* atomic; set by a signal or by a job that failed */
@@ -188,6 +190,7 @@ static struct bench_job *job_new(struct bench *bench, unsigned index, int cpu)
 	job->port = &bench->ports[index % bench->info.queues];
 	job->index = index;
 	job->cpu = cpu;
+	job->stamp = bench->stamp;
 	job->stop = &stop;
 	job->finished = job_finished;
 	job->finished_opaque = &bench->progress;
@@ -239,7 +242,10 @@ static int jobs_make(struct bench *bench, struct error *error)
 	const struct bench_options *options = &bench->options;
 	cpu_set_t cpus;
 	int cpu = -1, ret = ports_make(bench, error);
+	struct timespec now;
 
+	clock_gettime(CLOCK_REALTIME, &now);
+	bench->stamp = (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
 	if (ret == 0 && options->cpus_allowed)
 		ret = cpu_list_parse(options->cpus_allowed, &cpus, error);
 	if (ret < 0)

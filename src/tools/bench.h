@@ -126,6 +126,7 @@ struct bench_job {
 	uint64_t end_ns, ramp_end_ns, measure_start_ns;
 	bool ramping, verifying;
 	uint64_t pass;
+	uint64_t stamp; /* of the blocks of this pass; no earlier pass or run had it */
 	struct rusage usage_start;
 	/* completions that another job of the port took from the queue; under the port's lock */
 	cache_aligned struct ringlane_completion *inbox;
@@ -155,10 +156,10 @@ int bench_port_reap(struct bench_job *job, struct ringlane_completion *completio
 
 /* ---- bench_verify.c ---- */
 
-/* A block of size bytes (512 at least) at offset, of one pass over the disk. */
-void bench_block_fill(void *block, size_t size, uint64_t offset, uint64_t pass_seed);
-/* NULL: sound; otherwise what is wrong. pass_seed 0: of any pass. */
-const char *bench_block_check(const void *block, size_t size, uint64_t offset, uint64_t pass_seed);
+/* A block of size bytes (512 at least) at offset, of the pass over the disk that stamp names. */
+void bench_block_fill(void *block, size_t size, uint64_t offset, uint64_t stamp);
+/* NULL: sound; otherwise what is wrong. stamp 0: of any pass. */
+const char *bench_block_check(const void *block, size_t size, uint64_t offset, uint64_t stamp);
 
 /* ---- results ---- */
 

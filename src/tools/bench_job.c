@@ -61,6 +61,9 @@ static inline uint64_t block_next(struct bench_job *job, uint32_t direction)
 				block_in_order(work);
 	if (direction == BENCH_READ && !job_checks(job))
 		return multiply_high(random_next(&work->random), work->count);
+	/* Not at the end of a pass already: how far it came is to be seen afterwards. */
+	if (unlikely(work->next == work->count))
+		work->next = 0;
 	return random ? permutation_at(work, work->next++) : work->next++;
 }
 
@@ -70,7 +73,7 @@ static void slot_prepare(struct bench_job *job, struct bench_slot *slot)
 
 	slot->check = slot->direction == BENCH_READ && job_checks(job);
 	if (slot->direction == BENCH_WRITE)
-		bench_block_fill(slot->buffer, size, slot->offset, job->work.pass_seed);
+		bench_block_fill(slot->buffer, size, slot->offset, job->stamp);
 	else if (slot->check)
 		memset(slot->buffer, 0xa5, size);
 }
@@ -107,9 +110,9 @@ static void job_fail(struct bench_job *job, int code, const struct bench_slot *s
 
 static void request_check(struct bench_job *job, const struct bench_slot *slot)
 {
-	uint64_t pass_seed = job->verifying && !job->options->verify_only ? job->work.pass_seed : 0;
+	uint64_t stamp = job->verifying && !job->options->verify_only ? job->stamp : 0;
 	const char *wrong =
-		bench_block_check(slot->buffer, job->options->block_size, slot->offset, pass_seed);
+		bench_block_check(slot->buffer, job->options->block_size, slot->offset, stamp);
 	char what[128];
 
 	if (!wrong)
@@ -137,12 +140,12 @@ static inline void request_end(struct bench_job *job, const struct ringlane_comp
 
 /* ---- the loop ---- */
 
-static int requests_begin(struct bench_job *job)
+static void requests_begin(struct bench_job *job)
 {
 	int ret = 0;
 
 	if (!job->left || !job->free_count)
-		return 0;
+		return;
 	bench_port_enter(job->port);
 	while (job->left && job->free_count) {
 		ret = request_begin(job, job->free_slots[job->free_count - 1]);
@@ -155,7 +158,6 @@ static int requests_begin(struct bench_job *job)
 	bench_port_leave(job->port);
 	if (unlikely(ret < 0))
 		job_fail(job, ret, job->free_slots[job->free_count - 1], strerrordesc_np(-ret));
-	return ret;
 }
 
 static void measure_begin(struct bench_job *job)
@@ -220,11 +222,11 @@ static int job_loop(struct bench_job *job)
 
 	job->now_ns = clock_ns();
 	while (job->left || job->in_flight) {
-		int ret = requests_begin(job);
+		int ret;
 
-		if (ret == 0)
-			ret = bench_port_reap(job, completions);
-		if (unlikely(ret < 0 && ret != job->error.code)) {
+		requests_begin(job);
+		ret = bench_port_reap(job, completions);
+		if (unlikely(ret < 0)) {
 			loop_fail(job, ret);
 			return ret;
 		}
@@ -296,6 +298,7 @@ static int run_verified(struct bench_job *job)
 	do {
 		job->pass++;
 		job->work.pass_seed = job->options->seed << 32 | (job->pass & UINT32_MAX);
+		job->stamp++;
 		if (!job->options->verify_only)
 			ret = pass_write(job);
 		if (ret == 0)

@@ -22,7 +22,7 @@ void bench_result_merge(struct bench_result *into, const struct bench_result *fr
 		side->runtime_ns = MAX(side->runtime_ns, from->sides[i].runtime_ns);
 		histogram_merge(&side->latency, &from->sides[i].latency);
 	}
-	into->runtime_ns = MAX(into->runtime_ns, from->runtime_ns);
+	into->runtime_ns += from->runtime_ns; /* as fio does: CPU use stays a share of one CPU */
 	into->user_s += from->user_s;
 	into->system_s += from->system_s;
 	into->switches += from->switches;

@@ -11,7 +11,7 @@
 #define MAGIC 0x656e616c676e6972ull
 
 struct block_header {
-	uint64_t magic, offset, pass_seed;
+	uint64_t magic, offset, stamp;
 	uint32_t size;
 	uint32_t crc; /* of the whole block with this field 0 */
 };
@@ -23,12 +23,12 @@ static uint32_t block_crc(const void *block, size_t size, struct block_header he
 	       crc32c((const uint8_t *)block + sizeof(header), size - sizeof(header));
 }
 
-void bench_block_fill(void *block, size_t size, uint64_t offset, uint64_t pass_seed)
+void bench_block_fill(void *block, size_t size, uint64_t offset, uint64_t stamp)
 {
 	struct block_header header = {
-		.magic = MAGIC, .offset = offset, .pass_seed = pass_seed, .size = (uint32_t)size
+		.magic = MAGIC, .offset = offset, .stamp = stamp, .size = (uint32_t)size
 	};
-	uint64_t state = mix64(offset ^ MAGIC, pass_seed | 1);
+	uint64_t state = mix64(offset ^ MAGIC, stamp << 1 | 1);
 	uint8_t *at = (uint8_t *)block + sizeof(header), *end = (uint8_t *)block + size;
 
 	for (; at < end; at += sizeof(uint64_t)) {
@@ -40,7 +40,7 @@ void bench_block_fill(void *block, size_t size, uint64_t offset, uint64_t pass_s
 	memcpy(block, &header, sizeof(header));
 }
 
-const char *bench_block_check(const void *block, size_t size, uint64_t offset, uint64_t pass_seed)
+const char *bench_block_check(const void *block, size_t size, uint64_t offset, uint64_t stamp)
 {
 	struct block_header header;
 
@@ -53,7 +53,7 @@ const char *bench_block_check(const void *block, size_t size, uint64_t offset, u
 		return "it was written with another block size";
 	if (header.offset != offset)
 		return "it belongs to another offset";
-	if (pass_seed && header.pass_seed != pass_seed)
+	if (stamp && header.stamp != stamp)
 		return "it is older than what was written last";
 	return NULL;
 }

@@ -116,6 +116,19 @@ static void test_block_when_anything_is_wrong_then_told(void **state)
 	assert_string_equal(bench_block_check(block, 512, 4096, 5), "it was never written");
 }
 
+/* Half of a block from the pass before must not look like the other half. */
+static void test_block_when_of_the_next_pass_then_nothing_but_the_head_is_alike(void **state)
+{
+	uint8_t blocks[2][512];
+
+	for (uint64_t stamp = 1; stamp < 5; stamp++) {
+		bench_block_fill(blocks[0], 512, 4096, stamp);
+		bench_block_fill(blocks[1], 512, 4096, stamp + 1);
+		for (unsigned at = 32; at < 512; at += 8)
+			assert_memory_not_equal(blocks[0] + at, blocks[1] + at, 8);
+	}
+}
+
 static void test_results_when_merged_then_summed(void **state)
 {
 	struct bench_result *a = calloc(1, sizeof(*a)), *b = calloc(1, sizeof(*b));
@@ -125,6 +138,8 @@ static void test_results_when_merged_then_summed(void **state)
 	b->sides[BENCH_READ] = (struct bench_side){ .ios = 4, .bytes = 16, .runtime_ns = 9 };
 	histogram_add(&a->sides[BENCH_READ].latency, 100);
 	histogram_add(&b->sides[BENCH_READ].latency, 50);
+	a->runtime_ns = 6;
+	b->runtime_ns = 9;
 	b->user_s = 0.5;
 	b->error = 5;
 	bench_result_merge(a, b);
@@ -133,6 +148,7 @@ static void test_results_when_merged_then_summed(void **state)
 	assert_int_equal(a->sides[BENCH_READ].runtime_ns, 9);
 	assert_int_equal(a->sides[BENCH_READ].latency.min, 50);
 	assert_int_equal(a->sides[BENCH_READ].latency.count, 2);
+	assert_int_equal(a->runtime_ns, 15);
 	assert_true(a->user_s > 0.4);
 	assert_int_equal(a->error, 5);
 	free(a);
@@ -149,6 +165,8 @@ int main(void)
 		cmocka_unit_test(test_crc_when_of_known_bytes_then_the_known_values),
 		cmocka_unit_test(test_block_when_sound_then_no_complaint),
 		cmocka_unit_test(test_block_when_anything_is_wrong_then_told),
+		cmocka_unit_test(
+			test_block_when_of_the_next_pass_then_nothing_but_the_head_is_alike),
 		cmocka_unit_test(test_results_when_merged_then_summed),
 	};
 

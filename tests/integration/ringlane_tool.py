@@ -304,6 +304,26 @@ class Verify(Case):
         self.bench("--rw=read", "--verify=crc32c", "--iodepth=4")
         self.bench("--rw=randread", "--verify=crc32c", "--size=2m")
 
+    def test_data_when_read_again_and_again_then_not_beyond_the_size(self):
+        self.patch(1 << 20, bytes(3 << 20))
+        for rw in ("read", "randread"):
+            words = (f"--rw={rw}", "--verify=crc32c", "--size=1m", "--time_based", "--runtime=60", "--no-progress")
+            bench = Process([BUILD / "src/tools/ringlane", "bench", self.uri, *words], self.folder / "bench")
+            self.addCleanup(bench.kill)
+            wait_until(lambda: not bench.is_running() or self.count_ticks(bench.pid) > 30, SECONDS, "it has read all of it")
+            self.assertEqual(bench.stop(), 0, bench.read_log())
+
+    def count_ticks(self, pid):
+        """CPU time; each block takes some microseconds."""
+        return sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]))
+
+    def test_blocks_when_written_by_the_next_run_then_different(self):
+        """So that a write that is lost is not taken for done because the run before had the same options."""
+        before = self.image.read_bytes()
+        self.bench(*self.WORDS)
+        after = self.image.read_bytes()
+        self.assertEqual([n for n in range(0, 4 << 20, 4096) if before[n : n + 4096] == after[n : n + 4096]], [])
+
     def test_data_when_one_bit_is_wrong_then_found(self):
         byte = self.image.read_bytes()[123 * 4096 + 4095]
         self.patch(123 * 4096 + 4095, bytes([byte ^ 1]))
