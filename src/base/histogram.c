@@ -88,6 +88,16 @@ uint64_t histogram_percentile(const struct histogram *histogram, double percent)
 	return histogram->max;
 }
 
+uint64_t histogram_count_below(const struct histogram *histogram, uint64_t value)
+{
+	unsigned end = bucket_of(value);
+	uint64_t count = 0;
+
+	for (unsigned i = 0; i < end; i++)
+		count += histogram->buckets[i];
+	return count;
+}
+
 double histogram_mean(const struct histogram *histogram)
 {
 	return histogram->count ? histogram->sum / (double)histogram->count : 0;

@@ -22,6 +22,8 @@ void histogram_add(struct histogram *histogram, uint64_t value_ns);
 void histogram_merge(struct histogram *into, const struct histogram *from);
 /* The value under which `percent` (0 to 100) of the samples lie; 0 when empty. */
 uint64_t histogram_percentile(const struct histogram *histogram, double percent);
+/* The samples below value, those that share its bucket not among them. */
+uint64_t histogram_count_below(const struct histogram *histogram, uint64_t value);
 double histogram_mean(const struct histogram *histogram);
 double histogram_stddev(const struct histogram *histogram);
 

@@ -86,6 +86,20 @@ static void test_merge_when_two_halves_then_same_as_one(void **state)
 	assert_memory_equal(two.buckets, both.buckets, sizeof(two.buckets));
 }
 
+static void test_count_below_when_asked_then_at_most_a_bucket_less(void **state)
+{
+	histogram_init(&one);
+	assert_int_equal(histogram_count_below(&one, UINT64_MAX), 0);
+	for (uint64_t value = 0; value < 100000; value++)
+		histogram_add(&one, value);
+	assert_int_equal(histogram_count_below(&one, 0), 0);
+	assert_int_equal(histogram_count_below(&one, 1), 1);
+	assert_int_equal(histogram_count_below(&one, 128), 128);
+	assert_int_equal(histogram_count_below(&one, 200000), 100000);
+	for (uint64_t value = 100; value < 100000; value += 77)
+		assert_in_range(histogram_count_below(&one, value), value - value / 63, value);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -93,6 +107,7 @@ int main(void)
 		cmocka_unit_test(test_percentile_when_uniform_then_near_the_exact_one),
 		cmocka_unit_test(test_percentile_when_empty_or_past_the_end_then_0_or_max),
 		cmocka_unit_test(test_small_values_when_added_then_exact),
+		cmocka_unit_test(test_count_below_when_asked_then_at_most_a_bucket_less),
 		cmocka_unit_test(test_merge_when_two_halves_then_same_as_one),
 	};
 

@@ -55,6 +55,17 @@ static json_int_t milliseconds(uint64_t ns)
 	return (json_int_t)((ns + NS_PER_MS / 2) / NS_PER_MS);
 }
 
+/* There are no samples over time; fio says it like this when a run was too short for one. */
+static void add_no_samples(json_t *object)
+{
+	json_t *none = json_pack("{s:i, s:i, s:f, s:f, s:f, s:i, s:i, s:i, s:f, s:f, s:i}",
+				 "bw_min", 0, "bw_max", 0, "bw_agg", 0.0, "bw_mean", 0.0, "bw_dev",
+				 0.0, "bw_samples", 0, "iops_min", 0, "iops_max", 0, "iops_mean",
+				 0.0, "iops_stddev", 0.0, "iops_samples", 0);
+
+	json_object_update_new(object, none);
+}
+
 static json_t *side_of(const struct bench_side *side)
 {
 	const struct histogram none = { 0 };
@@ -67,9 +78,61 @@ static json_t *side_of(const struct bench_side *side)
 				   milliseconds(side->runtime_ns), "total_ios",
 				   (json_int_t)side->ios, "short_ios", 0, "drop_ios", 0);
 
+	add_no_samples(object);
 	json_object_set_new(object, "slat_ns", spread_of(&none));
 	json_object_set_new(object, "clat_ns", completion_of(&side->latency));
 	json_object_set_new(object, "lat_ns", spread_of(&side->latency));
+	return object;
+}
+
+/* Latencies of one unit: each key is the end of a step that begins at the key before. */
+struct scale {
+	const char *name;
+	uint64_t unit_ns, begin_ns;
+};
+
+static const struct scale scales[] = {
+	{ "latency_ns", 1, 0 },
+	{ "latency_us", NS_PER_US, NS_PER_US },
+	{ "latency_ms", NS_PER_MS, NS_PER_MS },
+};
+
+static uint64_t count_below(const struct bench_result *result, uint64_t ns)
+{
+	return histogram_count_below(&result->sides[BENCH_READ].latency, ns) +
+	       histogram_count_below(&result->sides[BENCH_WRITE].latency, ns);
+}
+
+static uint64_t ios_of(const struct bench_result *result)
+{
+	return result->sides[BENCH_READ].ios + result->sides[BENCH_WRITE].ios;
+}
+
+static double share_of(uint64_t count, const struct bench_result *result)
+{
+	uint64_t ios = ios_of(result);
+
+	return ios ? (double)count * 100 / (double)ios : 0;
+}
+
+static json_t *distribution_of(const struct bench_result *result, const struct scale *scale)
+{
+	static const unsigned ends[] = { 2, 4, 10, 20, 50, 100, 250, 500, 750, 1000, 2000 };
+	unsigned count = ARRAY_SIZE(ends) - (scale->unit_ns != NS_PER_MS);
+	uint64_t before = count_below(result, scale->begin_ns);
+	json_t *object = json_object();
+	char key[16];
+
+	for (unsigned i = 0; i < count; i++) {
+		uint64_t below = count_below(result, ends[i] * scale->unit_ns);
+
+		snprintf(key, sizeof(key), "%u", ends[i]);
+		json_object_set_new(object, key, json_real(share_of(below - before, result)));
+		before = below;
+	}
+	if (scale->unit_ns == NS_PER_MS)
+		json_object_set_new(object, ">=2000",
+				    json_real(share_of(ios_of(result) - before, result)));
 	return object;
 }
 
@@ -80,7 +143,7 @@ static double percent_of(double seconds, uint64_t runtime_ns)
 
 static void add_cpu(json_t *object, const struct bench_result *result)
 {
-	uint64_t ios = result->sides[BENCH_READ].ios + result->sides[BENCH_WRITE].ios;
+	uint64_t ios = ios_of(result);
 	double seconds = result->user_s + result->system_s;
 
 	json_object_set_new(object, "job_runtime", json_integer(milliseconds(result->runtime_ns)));
@@ -119,6 +182,8 @@ static json_t *job_of(const struct bench_report *report, const struct bench_resu
 	json_object_set_new(object, "write", side_of(&result->sides[BENCH_WRITE]));
 	json_object_set_new(object, "trim", side_of(&none));
 	add_cpu(object, result);
+	for (unsigned i = 0; i < ARRAY_SIZE(scales); i++)
+		json_object_set_new(object, scales[i].name, distribution_of(result, &scales[i]));
 	json_object_set_new(object, "latency_depth",
 			    json_integer((json_int_t)report->options->depth));
 	json_object_set_new(object, "latency_target", json_integer(0));

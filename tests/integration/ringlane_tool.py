@@ -367,8 +367,10 @@ class Failures(Case):
 
     def test_latency_when_added_then_measured(self):
         self.serve(filters=["driver=delay,node-name=top,file=n,latency-ns=2000000"])
-        side = self.bench_json("--rw=read", "--size=40k")["jobs"][0]["read"]
-        self.assertGreaterEqual(side["clat_ns"]["min"], 2000000)
+        job = self.bench_json("--rw=read", "--size=40k")["jobs"][0]
+        self.assertGreaterEqual(job["read"]["clat_ns"]["min"], 2000000)
+        self.assertEqual(sum(job["latency_us"].values()) + sum(job["latency_ns"].values()) + job["latency_ms"]["2"], 0)
+        self.assertAlmostEqual(sum(job["latency_ms"].values()), 100, delta=0.01)
 
 
 class Layout(Case):
@@ -388,8 +390,8 @@ class Layout(Case):
         command = ["fio", "--name=x", "--ioengine=null", "--size=4m", "--rw=randrw", "--output-format=json"]
         theirs = json.loads(subprocess.run(command, text=True, capture_output=True, check=True, timeout=SECONDS).stdout)
         ours = self.bench_json("--rw=randrw", "--iodepth=2")
-        left_out = r"/(job options|sync|iodepth_\w+|latency_[num]s|bw_\w+|iops_\w+)"
-        expected = {k: t for k, t in self.list_keys(theirs["jobs"][0]).items() if not re.search(left_out, k) or "/bw_bytes" in k}
+        left_out = r"/(job options|sync|iodepth_\w+)"
+        expected = {k: t for k, t in self.list_keys(theirs["jobs"][0]).items() if not re.search(left_out, k)}
         found = self.list_keys(ours["jobs"][0])
         self.assertEqual({k: t for k, t in expected.items() if found.get(k) != t}, {})
         self.assertEqual({k for k in theirs if k not in ours}, set())
@@ -402,6 +404,8 @@ class Layout(Case):
         self.assertEqual(side["clat_ns"]["N"], side["total_ios"])
         percentiles = [side["clat_ns"]["percentile"][key] for key in sorted(side["clat_ns"]["percentile"], key=float)]
         self.assertEqual(percentiles, sorted(percentiles))
+        steps = [share for unit in "num" for share in job[f"latency_{unit}s"].values()]
+        self.assertAlmostEqual(sum(steps), 100, delta=0.01)
         self.assertTrue(side["clat_ns"]["min"] <= percentiles[0] and percentiles[-1] <= side["clat_ns"]["max"])
 
 
