@@ -58,7 +58,8 @@ int vhu_frontend_get_config(struct vhu_frontend *frontend, void *bytes, uint32_t
 int vhu_frontend_set_config(struct vhu_frontend *frontend, uint32_t offset, const void *bytes,
 			    uint32_t size, struct error *error);
 /* The whole table at the start, or one more / one less while rings run. Guest address = user address = address here. Regions
- * need an fd. -E2BIG: more than vhu_frontend_mem_slots(). The fds are borrowed until the region is removed. */
+ * need an fd. -E2BIG: more than vhu_frontend_mem_slots(). The fds are borrowed until the region is removed or
+ * its removal was refused. */
 int vhu_frontend_set_mem(struct vhu_frontend *frontend, const struct dma_region *regions,
 			 unsigned count, struct error *error);
 int vhu_frontend_add_mem(struct vhu_frontend *frontend, const struct dma_region *region,

@@ -93,11 +93,12 @@ static int resend_table(struct vhu_frontend *frontend, const struct dma_region *
 	else
 		drop_region(regions, &count, removed);
 	ret = send_table(frontend, regions, count, error);
-	if (ret < 0)
+	/* One that shall go is never sent again, also when that is refused: its number may be another file's by then. */
+	if (ret < 0 && added)
 		return ret;
 	memcpy(frontend->regions, regions, count * sizeof(regions[0]));
 	frontend->region_count = count;
-	return 0;
+	return ret;
 }
 
 int vhu_frontend_add_mem(struct vhu_frontend *frontend, const struct dma_region *region,

@@ -291,6 +291,30 @@ static void test_memory_when_slots_are_missing_is_sent_as_a_whole(void **state)
 	assert_int_equal(pairing->peer.last_table.payload.memory.regions[1].mmap_offset, 8192);
 }
 
+/* The owner of the memory closes the file; its number may be that of a secret by the time of the next table. */
+static void test_memory_when_its_removal_is_refused_is_not_sent_again(void **state)
+{
+	struct pairing *pairing = *state;
+	struct dma_region regions[3];
+
+	for (unsigned i = 0; i < 3; i++)
+		regions[i] = (struct dma_region){ (char *)pairing->memory.addr + 4096 * i, 4096,
+						  pairing->memory.fd, 4096 * i };
+	pairing->peer.protocol_features &= ~BIT(VHU_PROTOCOL_CONFIGURE_MEM_SLOTS);
+	pairing_begin(pairing);
+	assert_int_equal(vhu_frontend_set_mem(pairing->frontend, regions, 2, &pairing->error), 0);
+	pairing->peer.when = VHU_SET_MEM_TABLE;
+	pairing->peer.trick = TRICK_REFUSE;
+	assert_int_equal(vhu_frontend_remove_mem(pairing->frontend, &regions[1], &pairing->error),
+			 -EREMOTEIO);
+	pairing->peer.trick = TRICK_NONE;
+	assert_int_equal(vhu_frontend_add_mem(pairing->frontend, &regions[2], &pairing->error), 0);
+	pairing_end(pairing);
+	assert_int_equal(pairing->peer.last_table.payload.memory.count, 2);
+	assert_int_equal(pairing->peer.last_table.payload.memory.regions[1].guest_addr,
+			 (uintptr_t)regions[2].addr);
+}
+
 static void test_memory_when_there_are_slots_goes_one_by_one(void **state)
 {
 	struct pairing *pairing = *state;
@@ -478,6 +502,7 @@ int main(void)
 		PAIRED(test_get_config_when_the_back_end_closes_over_it_is_a_reset),
 		PAIRED(test_config_when_the_feature_is_missing_is_not_asked),
 		PAIRED(test_memory_when_slots_are_missing_is_sent_as_a_whole),
+		PAIRED(test_memory_when_its_removal_is_refused_is_not_sent_again),
 		PAIRED(test_memory_when_there_are_slots_goes_one_by_one),
 		PAIRED(test_memory_when_it_cannot_be_shared_is_refused_here),
 		cmocka_unit_test(test_front_end_when_the_back_end_goes_wrong_says_where),
