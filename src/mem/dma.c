@@ -3,7 +3,7 @@
  * Memory for rings and requests: a sealed memfd, so that the other end of a socket can trust its size, with all of its
  * pages there from the start, so that neither end meets a page fault or an empty machine while requests run.
  *
- * Any thread. System calls: memfd_create, fallocate, fcntl, mmap, munmap, close.
+ * Any thread. System calls: memfd_create, fallocate, fcntl, mmap, munmap, close, sysconf.
  */
 #include "mem/dma.h"
 
@@ -34,6 +34,11 @@ int dma_region_alloc(size_t size, struct dma_region *ret_region, struct error *e
 		return error_set(error, -EINVAL, "cannot allocate %zu bytes of shared memory",
 				 size);
 	rounded &= ~(page - 1);
+	/* The kernel would try, and end other processes for it. */
+	if (rounded / page > (size_t)sysconf(_SC_PHYS_PAGES))
+		return error_set(error, -ENOMEM,
+				 "cannot allocate %zu bytes of shared memory: the machine has less",
+				 size);
 	fd = memfd_create("ringlane", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (fd < 0)
 		return step_failed(error, size, "memfd_create");

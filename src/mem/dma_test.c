@@ -63,6 +63,17 @@ static void test_alloc_when_size_is_impossible_then_one_sentence(void **state)
 	}
 }
 
+static void test_alloc_when_size_is_more_than_there_is_then_not_tried(void **state)
+{
+	struct error error = { 0 };
+	struct dma_region region;
+
+	assert_int_equal(dma_region_alloc(1ull << 50, &region, &error), -ENOMEM);
+	assert_string_equal(
+		error.text,
+		"cannot allocate 1125899906842624 bytes of shared memory: the machine has less");
+}
+
 static void test_holds_when_at_the_edges_then_exact(void **state)
 {
 	char memory[100];
@@ -107,6 +118,7 @@ int main(void)
 		cmocka_unit_test(test_alloc_when_size_is_odd_then_whole_zeroed_resident_pages),
 		cmocka_unit_test(test_alloc_when_done_then_size_is_sealed_and_fd_closes_on_exec),
 		cmocka_unit_test(test_alloc_when_size_is_impossible_then_one_sentence),
+		cmocka_unit_test(test_alloc_when_size_is_more_than_there_is_then_not_tried),
 		cmocka_unit_test(test_holds_when_at_the_edges_then_exact),
 		cmocka_unit_test(test_region_when_mapped_by_the_other_side_then_same_bytes),
 	};
