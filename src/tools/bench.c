@@ -34,6 +34,7 @@ struct bench {
 	unsigned job_count; /* made */
 	unsigned started;
 	struct bench_progress progress;
+	FILE *output; /* until the report is written */
 	uint64_t start_ns, end_ns;
 	uint64_t stamp; /* of blocks to verify: grows from run to run */
 };
@@ -333,6 +334,17 @@ static int jobs_run(struct bench *bench, struct error *error)
 
 /* ---- reporting ---- */
 
+/* Before the run: it would be a pity afterwards. */
+static int output_open(struct bench *bench, struct error *error)
+{
+	const char *path = bench->options.output;
+
+	bench->output = path ? fopen(path, "we") : stdout;
+	return bench->output ?
+		       0 :
+		       error_set(error, -errno, "--output=%s: %s", path, strerrordesc_np(errno));
+}
+
 static int report(struct bench *bench, struct error *error)
 {
 	const struct bench_options *options = &bench->options;
@@ -344,12 +356,10 @@ static int report(struct bench *bench, struct error *error)
 		.elapsed_ns = bench->end_ns - bench->start_ns,
 		.queues = bench->info.queues,
 	};
-	FILE *stream = options->output ? fopen(options->output, "we") : stdout;
+	FILE *stream = bench->output;
 	int ret;
 
-	if (!stream)
-		return error_set(error, -errno, "--output=%s: %s", options->output,
-				 strerrordesc_np(errno));
+	bench->output = NULL;
 	ret = options->format == FORMAT_JSON ? bench_report_json(&what, stream) :
 					       bench_report_normal(&what, stream);
 	if (ret == 0 && fflush(stream) != 0)
@@ -370,6 +380,8 @@ static int bench_run(struct bench *bench, struct error *error)
 	if (ret == 0)
 		ret = jobs_make(bench, error);
 	if (ret == 0)
+		ret = output_open(bench, error);
+	if (ret == 0)
 		ret = jobs_run(bench, error);
 	if (ret == 0)
 		ret = report(bench, error);
@@ -385,6 +397,8 @@ static void bench_fini(struct bench *bench)
 {
 	for (unsigned i = 0; i < bench->job_count; i++)
 		job_free(bench->jobs[i]);
+	if (bench->output && bench->output != stdout)
+		fclose(bench->output);
 	free(bench->jobs);
 	free(bench->ports);
 	ringlane_close(bench->disk);

@@ -101,6 +101,16 @@ static int store_choice(const struct option_spec *spec, const char *text, void *
 	return error_set(error, -EINVAL, "--%s=%s: there are%s", spec->name, text, list);
 }
 
+/* fio's users write --time_based=1 as often as --time_based. */
+static int store_flag(const struct option_spec *spec, const char *text, void *field,
+		      struct error *error)
+{
+	if (text && strcmp(text, "0") != 0 && strcmp(text, "1") != 0)
+		return error_set(error, -EINVAL, "--%s takes no value but 0 and 1", spec->name);
+	*(bool *)field = !text || text[0] == '1';
+	return 0;
+}
+
 static int store(const struct option_spec *spec, const char *text, void *target,
 		 struct error *error)
 {
@@ -108,10 +118,7 @@ static int store(const struct option_spec *spec, const char *text, void *target,
 
 	switch (spec->kind) {
 	case OPTION_FLAG:
-		if (text)
-			return error_set(error, -EINVAL, "--%s takes no value", spec->name);
-		*(bool *)field = true;
-		return 0;
+		return store_flag(spec, text, field, error);
 	case OPTION_NUMBER:
 		return store_number(spec, text, suffixes_none, field, error);
 	case OPTION_SIZE:

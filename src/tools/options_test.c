@@ -75,6 +75,8 @@ static void test_words_when_good_then_the_target_has_them(void **state)
 	assert_int_equal(o.parsed.count, 3);
 	assert_string_equal(o.parsed.given[0].value, "1");
 	assert_string_equal(o.parsed.given[2].spec->name, "text");
+	assert_true(parse((const char *[4]){ "--flag=1" }).target.flag);
+	assert_false(parse((const char *[4]){ "--flag", "--flag=0" }).target.flag);
 	o = parse((const char *[4]){ "uri", "--choice", "green", "--text=" });
 	assert_int_equal(o.ret, 0);
 	assert_int_equal(o.target.choice, 1);
@@ -127,7 +129,8 @@ static void test_words_when_bad_then_a_sentence_names_them(void **state)
 		{ { "--num=3" }, -EINVAL, "there is no option --num, see --help" },
 		{ { "-n" }, -EINVAL, "there is no option -n, see --help" },
 		{ { "a", "b" }, -EINVAL, "'b' is one argument too many" },
-		{ { "--flag=on" }, -EINVAL, "--flag takes no value" },
+		{ { "--flag=on" }, -EINVAL, "--flag takes no value but 0 and 1" },
+		{ { "--flag=" }, -EINVAL, "--flag takes no value but 0 and 1" },
 		{ { "--number" }, -EINVAL, "--number needs a value" },
 		{ { "--number=" }, -EINVAL, "--number=: a number is wanted" },
 		{ { "--number=4k" }, -EINVAL, "--number=4k: a number is wanted" },

@@ -104,7 +104,7 @@ class Refusals(Case):
             (["bench", uri, "--size=99999999999t"], "ringlane bench: --size=99999999999t is out of range"),
             (["bench", uri, "--iodepth=0"], "ringlane bench: --iodepth=0 is out of range"),
             (["bench", uri, "--iodepth"], "ringlane bench: --iodepth needs a value"),
-            (["bench", uri, "--hipri=1"], "ringlane bench: --hipri takes no value"),
+            (["bench", uri, "--hipri=yes"], "ringlane bench: --hipri takes no value but 0 and 1"),
             (["bench", uri, "--runtime=ten"], "ringlane bench: --runtime=ten: a time"),
             (["bench", uri, "--time_based"], "ringlane bench: --time_based needs --runtime"),
             (["bench", uri, "--verify=md5"], "ringlane bench: --verify=md5: there are none crc32c"),
@@ -228,7 +228,7 @@ class Bench(Case):
             (["--queue-size=100"], "power of two"),
             (["--cpus_allowed=1000"], "CPU 1000"),
             (["--cpus_allowed=x"], "no CPU list"),
-            (["--output=/nowhere/x", "--size=4k"], "--output=/nowhere/x"),
+            (["--output=/nowhere/x", "--time_based=1", "--runtime=1h"], "--output=/nowhere/x"),
         ]
         for words, sentence in cases:
             with self.subTest(words=words):
