@@ -347,17 +347,21 @@ void *mem_map_guest(const struct mem_map *map, uint64_t guest_addr, uint64_t siz
 	return range_fits(offset, size, region->size) ? region->host + offset : NULL;
 }
 
-bool mem_cursor_seek(struct mem_cursor *cursor, uint64_t addr)
+const struct mem_window *mem_cursor_seek(struct mem_cursor *cursor, uint64_t addr)
 {
 	unsigned index = map_find(cursor->map, addr);
 	const struct mem_region *region = &cursor->map->regions[index];
+	struct mem_window *window = &cursor->windows[cursor->oldest];
 
 	if (index == cursor->map->count || addr < region->guest_addr)
-		return false;
-	cursor->first = region->guest_addr;
-	cursor->size = region->size;
-	cursor->host = region->host;
-	return true;
+		return NULL;
+	*window = (struct mem_window){
+		.first = region->guest_addr,
+		.size = region->size,
+		.host = region->host,
+	};
+	cursor->oldest ^= 1;
+	return window;
 }
 
 bool mem_map_is_damaged(const struct mem_map *map)

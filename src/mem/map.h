@@ -6,7 +6,7 @@
  * one (each mapping has a count of its own), so lanes move over one by one and the memory of a removed region goes away
  * with the last map that knows it. Maps are made on one thread (the one that owns the connection) and read on any.
  *
- * A cursor belongs to one reader and remembers the region of the last hit: while one region is used over and over, a
+ * A cursor belongs to one reader and remembers two regions (headers often lie in another one than data): while they are used, a
  * translation is two compares.
  */
 #ifndef RINGLANE_MEM_MAP_H
@@ -71,10 +71,16 @@ void *mem_map_user(const struct mem_map *map, uint64_t user_addr, uint64_t size)
 /* The same by guest address. */
 void *mem_map_guest(const struct mem_map *map, uint64_t guest_addr, uint64_t size);
 
+/* A region as a cursor remembers it; size 0 holds nothing. */
+struct mem_window {
+	uint64_t first, size;
+	uint8_t *host;
+};
+
 struct mem_cursor {
 	const struct mem_map *map;
-	uint64_t first, size; /* of the region of the last hit; size 0 = none yet */
-	uint8_t *host;
+	struct mem_window windows[2];
+	unsigned oldest; /* the one that the next seek replaces */
 };
 
 static inline void mem_cursor_init(struct mem_cursor *cursor, const struct mem_map *map)
@@ -82,22 +88,31 @@ static inline void mem_cursor_init(struct mem_cursor *cursor, const struct mem_m
 	*cursor = (struct mem_cursor){ .map = map };
 }
 
-/* Finds the region of addr and remembers it; false when no region holds it. */
-bool mem_cursor_seek(struct mem_cursor *cursor, uint64_t addr);
+/* Looks into the map and remembers what it finds; NULL when no region holds addr. */
+const struct mem_window *mem_cursor_seek(struct mem_cursor *cursor, uint64_t addr);
+
+/* The region that holds addr, or NULL. */
+static inline const struct mem_window *mem_cursor_find(struct mem_cursor *cursor, uint64_t addr)
+{
+	const struct mem_window *windows = cursor->windows;
+
+	if (likely(addr - windows[0].first < windows[0].size))
+		return &windows[0];
+	if (likely(addr - windows[1].first < windows[1].size))
+		return &windows[1];
+	return mem_cursor_seek(cursor, addr);
+}
 
 /* Translates the longest run from addr, at most size bytes. Returns NULL (nothing there) or the pointer and *ret_run >= 1. */
 static inline void *mem_cursor_run(struct mem_cursor *cursor, uint64_t addr, uint64_t size,
 				   uint64_t *ret_run)
 {
-	uint64_t offset = addr - cursor->first;
+	const struct mem_window *window = mem_cursor_find(cursor, addr);
 
-	if (unlikely(offset >= cursor->size)) {
-		if (!mem_cursor_seek(cursor, addr))
-			return NULL;
-		offset = addr - cursor->first;
-	}
-	*ret_run = MIN(size, cursor->size - offset);
-	return cursor->host + offset;
+	if (unlikely(!window))
+		return NULL;
+	*ret_run = MIN(size, window->size - (addr - window->first));
+	return window->host + (addr - window->first);
 }
 
 #endif

@@ -307,6 +307,30 @@ static void test_cursor_when_regions_touch_then_runs_end_at_the_border(void **st
 	mem_map_unref(map);
 }
 
+static void test_cursor_when_two_regions_alternate_then_both_are_remembered(void **state)
+{
+	struct mem_region_desc descs[3] = { pages(0, 1), pages(1, 1), pages(2, 1) };
+	const struct mem_window *low, *high;
+	struct mem_cursor cursor;
+	struct mem_map *map;
+
+	descs[1].guest_addr = PAGE;
+	assert_int_equal(mem_map_build(descs, 3, &map, NULL), 0);
+	mem_cursor_init(&cursor, map);
+	low = mem_cursor_find(&cursor, 100);
+	high = mem_cursor_find(&cursor, 32 * PAGE);
+	assert_ptr_not_equal(low, high);
+	for (unsigned i = 0; i < 4; i++) {
+		assert_ptr_equal(mem_cursor_find(&cursor, i), low);
+		assert_ptr_equal(mem_cursor_find(&cursor, 32 * PAGE + i), high);
+	}
+	/* a third one takes the place of the older */
+	assert_ptr_equal(mem_cursor_find(&cursor, PAGE), low);
+	assert_ptr_equal(low->host, map->regions[1].host);
+	assert_ptr_equal(mem_cursor_find(&cursor, 32 * PAGE), high);
+	mem_map_unref(map);
+}
+
 static void test_cursor_when_map_is_empty_then_nothing_found(void **state)
 {
 	struct mem_map *map = mem_map_new();
@@ -365,6 +389,9 @@ int main(void)
 						file_make, file_close),
 		cmocka_unit_test_setup_teardown(
 			test_cursor_when_regions_touch_then_runs_end_at_the_border, file_make,
+			file_close),
+		cmocka_unit_test_setup_teardown(
+			test_cursor_when_two_regions_alternate_then_both_are_remembered, file_make,
 			file_close),
 		cmocka_unit_test_setup_teardown(test_cursor_when_map_is_empty_then_nothing_found,
 						file_make, file_close),

@@ -110,7 +110,7 @@ static inline void walk_turn_writable(struct walk *walk)
 static inline const char *walk_add(struct mem_cursor *cursor, const struct desc_copy *desc,
 				   struct walk *walk)
 {
-	uint64_t offset = desc->addr - cursor->first;
+	const struct mem_window *window = mem_cursor_find(cursor, desc->addr);
 	struct walk copy;
 
 	if (!(desc->flags & VRING_DESC_F_WRITE)) {
@@ -120,12 +120,15 @@ static inline const char *walk_add(struct mem_cursor *cursor, const struct desc_
 		walk_turn_writable(walk);
 	}
 	walk->bytes += desc->len;
-	/* not empty, as a whole in the region of the last hit, and there is an entry for it */
-	if (likely(offset < cursor->size && desc->len - 1ull < cursor->size - offset &&
-		   walk->at < walk->end)) {
-		*walk->at++ =
-			(struct iovec){ .iov_base = cursor->host + offset, .iov_len = desc->len };
-		return NULL;
+	/* not empty, as a whole in one region, and there is an entry for it */
+	if (likely(window && walk->at < walk->end)) {
+		uint64_t offset = desc->addr - window->first;
+
+		if (likely(desc->len - 1ull < window->size - offset)) {
+			*walk->at++ = (struct iovec){ .iov_base = window->host + offset,
+						      .iov_len = desc->len };
+			return NULL;
+		}
 	}
 	copy = *walk;
 	if (unlikely(!desc_map(cursor, desc->addr, desc->len, &copy)))
