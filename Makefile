@@ -3,8 +3,9 @@
 
 BUILD  ?= build
 PREFIX ?= /usr/local
-# Link-time optimisation is worth a tenth of the requests per second; empty it for a toolchain that cannot.
-MESON_FLAGS ?= -Db_lto=true
+# Link-time optimisation is worth a tenth of the requests per second; empty it for a toolchain that cannot. With clang the
+# static library could not be made: its objects would have no code.
+MESON_FLAGS ?= $(if $(findstring clang,$(CC)),,-Db_lto=true)
 
 all: $(BUILD)/build.ninja
 	ninja -C $(BUILD)
