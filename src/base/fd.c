@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* System calls: close, fcntl, eventfd2, read, write, socket, bind, listen, connect, lstat, unlink, pidfd_open, poll. Any thread. */
+/* System calls: close, fcntl, eventfd2, preadv2, write, socket, bind, listen, connect, lstat, unlink, pidfd_open, poll. Any thread. */
 #include "base/fd.h"
 
 #include <errno.h>
@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -54,13 +55,15 @@ void event_fd_signal(int fd)
 	} while (written < 0 && errno == EINTR);
 }
 
+/* O_NONBLOCK belongs to all who share the descriptor: a peer can take it away, so each call says itself that it must not wait. */
 bool event_fd_clear(int fd)
 {
 	uint64_t count;
+	struct iovec iov = { &count, sizeof(count) };
 	ssize_t got;
 
 	do {
-		got = read(fd, &count, sizeof(count));
+		got = preadv2(fd, &iov, 1, -1, RWF_NOWAIT);
 	} while (got < 0 && errno == EINTR);
 	return got == (ssize_t)sizeof(count);
 }

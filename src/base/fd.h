@@ -20,7 +20,7 @@ int event_fd_new(void);
  * else than an event fd: the process ignores SIGPIPE and has made the fd non-blocking.
  */
 void event_fd_signal(int fd);
-/* Takes the counter to 0. Returns false when it was 0 (or is no event fd). */
+/* Takes the counter to 0. Returns false when it was 0 (or is no event fd). Never waits, whatever the fd's flags are. */
 bool event_fd_clear(int fd);
 
 /*

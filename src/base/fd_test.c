@@ -20,6 +20,8 @@
 
 #include <cmocka.h>
 
+#define ALARM_S 10
+
 static char folder[64], path[96];
 
 static int folder_make(void **state)
@@ -64,6 +66,19 @@ static void test_event_fd_when_signalled_then_cleared_once(void **state)
 	assert_false(event_fd_clear(fd));
 	assert_int_equal(write(fd, &full, sizeof(full)), sizeof(full));
 	event_fd_signal(fd); /* full: neither blocks nor fails */
+	assert_true(event_fd_clear(fd));
+}
+
+/* Whoever shares an event fd may change its flags. */
+static void test_event_fd_clear_when_made_blocking_then_does_not_wait(void **state)
+{
+	fd_auto fd = event_fd_new();
+
+	assert_int_equal(fcntl(fd, F_SETFL, O_RDWR), 0);
+	alarm(ALARM_S); /* ends the test if it waits */
+	assert_false(event_fd_clear(fd));
+	alarm(0);
+	event_fd_signal(fd);
 	assert_true(event_fd_clear(fd));
 }
 
@@ -212,6 +227,9 @@ int main(void)
 						folder_make, folder_remove),
 		cmocka_unit_test_setup_teardown(test_event_fd_when_signalled_then_cleared_once,
 						folder_make, folder_remove),
+		cmocka_unit_test_setup_teardown(
+			test_event_fd_clear_when_made_blocking_then_does_not_wait, folder_make,
+			folder_remove),
 		cmocka_unit_test_setup_teardown(test_event_fd_clear_when_not_an_event_fd_then_false,
 						folder_make, folder_remove),
 		cmocka_unit_test_setup_teardown(test_listen_when_path_is_free_then_connect_works,
