@@ -134,6 +134,16 @@ static void lane_run(struct lane_impl *lane)
 	loop_poller_add(lane->loop, &lane->poller);
 }
 
+static void kick_taken(struct lane_impl *lane)
+{
+	if (lane->state == LANE_RUNNING)
+		loop_poller_hit(lane->loop, &lane->poller);
+	else if (lane->state == LANE_WAITING && lane->enabled)
+		lane_run(lane);
+	else if (lane->state == LANE_WAITING)
+		lane->state = LANE_PAUSED;
+}
+
 static void kick_ready(struct loop_fd *source, unsigned revents)
 {
 	struct lane_impl *lane = container_of(source, struct lane_impl, kick);
@@ -143,12 +153,7 @@ static void kick_ready(struct loop_fd *source, unsigned revents)
 		return;
 	}
 	lane_count(lane, kicks, 1);
-	if (lane->state == LANE_RUNNING)
-		loop_poller_hit(lane->loop, &lane->poller);
-	else if (lane->state == LANE_WAITING && lane->enabled)
-		lane_run(lane);
-	else if (lane->state == LANE_WAITING)
-		lane->state = LANE_PAUSED;
+	kick_taken(lane);
 }
 
 static void kick_add(struct lane_impl *lane, int fd)
@@ -311,13 +316,16 @@ static int run_set_err(struct lane_impl *lane, int fd)
 	return 0;
 }
 
-/* A kick that went to the old descriptor may not have been seen: look. */
+/* A kick that went to the old descriptor may not have been seen: look. A lane that waits has seen none, so a counter is one. */
 static void kick_replace(struct lane_impl *lane)
 {
+	bool kicked = lane->state == LANE_RUNNING ||
+		      (lane->kick.fd >= 0 && event_fd_clear(lane->kick.fd));
+
 	fd_close(&lane->kick.fd);
 	kick_add(lane, lane->command.fd);
-	if (lane->state == LANE_RUNNING)
-		loop_poller_hit(lane->loop, &lane->poller);
+	if (kicked)
+		kick_taken(lane);
 }
 
 static void replaced_kick_removed(struct loop_fd *source)

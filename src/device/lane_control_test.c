@@ -202,6 +202,21 @@ static void test_set_kick_when_waiting_then_the_new_one_starts_the_ring(void **s
 	assert_int_equal(fixture_stop(&world->f), 1);
 }
 
+static void test_set_kick_when_waiting_and_old_kick_was_not_seen_then_the_ring_runs(void **state)
+{
+	struct world *world = *state;
+	fd_auto old = world->f.kick_fd;
+
+	assert_int_equal(fixture_start(&world->f, 0), 0);
+	fixture_add_small(&world->f);
+	event_fd_signal(old); /* the lane gets the command before it hears this */
+	world->f.kick_fd = event_fd_new();
+	lane_command_set_kick(world->f.lane, dup_of(world->f.kick_fd), fixture_answered, &world->f);
+	assert_int_equal(fixture_wait_answer(&world->f), 0);
+	fixture_wait_taken(&world->f, 1);
+	assert_int_equal(fixture_stop(&world->f), 1);
+}
+
 static void test_kick_when_it_cannot_be_waited_for_then_the_lane_breaks(void **state)
 {
 	struct world *world = *state;
@@ -313,6 +328,7 @@ int main(void)
 		lane_case(test_set_kick_when_running_then_only_the_new_one_counts),
 		lane_case(test_set_kick_when_old_kick_was_not_seen_then_the_ring_is_looked_at),
 		lane_case(test_set_kick_when_waiting_then_the_new_one_starts_the_ring),
+		lane_case(test_set_kick_when_waiting_and_old_kick_was_not_seen_then_the_ring_runs),
 		lane_case(test_kick_when_it_cannot_be_waited_for_then_the_lane_breaks),
 		lane_case(test_set_err_when_broken_then_it_is_signalled),
 		lane_case(test_commands_when_stopped_then_fds_are_closed),
