@@ -164,6 +164,8 @@ bool lane_poll(struct loop_poller *poller)
 
 	if (!virtq_device_has_work(&lane->q))
 		return false;
+	if (lane->free)
+		request_prefetch(lane->free); /* often where it was last time */
 	run_batch(lane);
 	return true;
 }

@@ -222,6 +222,8 @@ int ringlane_reap(struct ringlane_queue *queue, struct ringlane_completion *comp
 	unsigned count = 0;
 	int took = 0;
 
+	if (virtq_driver_has_work(&queue->ring)) /* often the same one again */
+		prefetch_for_write(&queue->lines[queue->id_last]);
 	for (; count < max; count++) {
 		uint32_t written;
 		uint16_t id;
@@ -229,6 +231,7 @@ int ringlane_reap(struct ringlane_queue *queue, struct ringlane_completion *comp
 		took = virtq_driver_take(&queue->ring, &id, &written);
 		if (took <= 0)
 			break;
+		queue->id_last = id;
 		prefetch_for_write(&queue->lines[id]); /* the next request's header */
 		completions[count].user_data = queue->user_data[id];
 		completions[count].result = id;

@@ -64,6 +64,7 @@ struct ringlane_queue {
 	cache_aligned struct virtq_driver ring;
 	struct memory_cursor cursor;
 	unsigned in_flight;
+	uint16_t id_last;     /* of the last completion */
 	unsigned empty_reaps; /* in a row */
 	bool gone;
 };

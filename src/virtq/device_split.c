@@ -285,11 +285,16 @@ static inline void table_prefetch(struct virtq_device *q, unsigned ahead)
 		__builtin_prefetch(table);
 }
 
-/* After a look at avail->idx: the first of what is new; the rest is asked for pop by pop. */
+/*
+ * After a look at avail->idx: the first of what is new; the rest is asked for pop by pop. A driver that waits for each answer
+ * usually takes the same descriptors again: they are asked for before the entry that will say so has arrived.
+ */
 static void prefetch_first(const struct virtq_device *q)
 {
 	unsigned count = MIN(ring_distance(q->avail_next, q->avail_seen), DESC_AHEAD);
 
+	__builtin_prefetch(&q->memory.desc[q->head_last]);
+	__builtin_prefetch(&q->memory.desc[(q->head_last + 2) & q->mask]);
 	for (unsigned ahead = 1; ahead < count; ahead++)
 		desc_prefetch(q, ahead);
 }
@@ -327,6 +332,7 @@ int virtq_device_pop_split(struct virtq_device *q, struct iovec *iov, unsigned i
 	if (unlikely(reason))
 		return device_break(q, reason);
 	walk_finish(&walk, iov, head, chain);
+	q->head_last = head;
 	q->avail_next++;
 	prefetch_next(q);
 	return 1;

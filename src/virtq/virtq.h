@@ -106,6 +106,7 @@ struct virtq_device {
 	/* written for each chain */
 	uint16_t avail_next;  /* next avail entry to take */
 	uint16_t avail_seen;  /* avail->idx when we last looked */
+	uint16_t head_last;   /* of the last pop */
 	uint16_t used_next;   /* next used entry to fill */
 	uint16_t used_public; /* used->idx as the driver sees it */
 	uint16_t used_called; /* used_public when the driver was last told (EVENT_IDX) */
