@@ -282,9 +282,11 @@ static void signal_stop(int number)
 	store_relaxed(&stop, true);
 }
 
+/* The first ends the run with a report, which a device that hangs holds up; the second ends us. */
 static void signals_catch(void)
 {
-	struct sigaction action = { .sa_handler = signal_stop, .sa_flags = SA_RESTART };
+	struct sigaction action = { .sa_handler = signal_stop,
+				    .sa_flags = (int)(SA_RESTART | SA_RESETHAND) };
 
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);

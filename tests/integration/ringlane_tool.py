@@ -260,6 +260,28 @@ class Bench(Case):
         self.assertIn("Run status", bench.communicate(timeout=SECONDS)[0])
         self.assertEqual(bench.returncode, 0)
 
+    def test_interrupt_when_sent_again_then_a_daemon_that_hangs_does_not_matter(self):
+        self.serve()
+        words = [BUILD / "src/tools/ringlane", "bench", self.uri, "--runtime=60", "--time_based", "--no-progress"]
+        bench = Process(words, self.folder / "bench")
+        self.addCleanup(bench.kill)
+        wait_until(lambda: len(os.listdir(f"/proc/{bench.pid}/task")) > 1, SECONDS, "the job runs")
+        os.kill(self.daemon.pid, signal.SIGSTOP)
+        self.addCleanup(os.kill, self.daemon.pid, signal.SIGCONT)
+        wait_until(lambda: self.is_stopped(self.daemon.pid), SECONDS, "all threads of the daemon stand still")
+        for _ in range(2):
+            os.kill(bench.pid, signal.SIGINT)
+            wait_until(lambda: not bench.is_running() or self.has_none_pending(bench.pid), SECONDS, "the signal is taken")
+        self.assertEqual(bench.wait(15), -signal.SIGINT)
+
+    def is_stopped(self, pid):
+        return all("\nState:\tT" in status.read_text() for status in Path(f"/proc/{pid}/task").glob("*/status"))
+
+    def has_none_pending(self, pid):
+        """The bit of SIGINT in what the process still has to take."""
+        pending = re.search(r"(?m)^ShdPnd:\s*(\w+)$", Path(f"/proc/{pid}/status").read_text())
+        return not int(pending[1], 16) >> (signal.SIGINT - 1) & 1
+
     def test_output_when_a_file_then_the_report_is_there(self):
         self.serve()
         path = self.folder / "report"
