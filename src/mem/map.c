@@ -178,6 +178,13 @@ static unsigned map_find(const struct mem_map *map, uint64_t addr)
 	return low;
 }
 
+static bool map_has_room(const struct mem_map *map, uint64_t bytes)
+{
+	for (unsigned i = 0; i < map->count; i++)
+		bytes += MIN(map->regions[i].size, MEM_MAP_BYTES_MAX); /* cannot overflow */
+	return bytes <= MEM_MAP_BYTES_MAX;
+}
+
 /* Maps one more region into a map that nobody else has yet and that has room. */
 static int map_insert(struct mem_map *map, const struct mem_region_desc *desc, struct error *error)
 {
@@ -191,6 +198,10 @@ static int map_insert(struct mem_map *map, const struct mem_region_desc *desc, s
 		return error_set(error, -EINVAL,
 				 "memory regions at 0x%" PRIx64 " and 0x%" PRIx64 " overlap",
 				 at->guest_addr, desc->guest_addr);
+	if (!map_has_room(map, desc->size))
+		return error_set(error, -E2BIG,
+				 "more than %llu TiB of memory with the region at 0x%" PRIx64,
+				 MEM_MAP_BYTES_MAX >> 40, desc->guest_addr);
 	ret = region_map(desc, &region, error);
 	if (ret < 0)
 		return ret;

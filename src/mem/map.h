@@ -20,6 +20,9 @@
 #include <sys/uio.h>
 
 #define MEM_MAP_REGIONS_MAX 512
+/* Of all regions together: far above any guest's memory, far below what a process can address, so that one front end, with an old
+ * map and a new one, leaves room for the others. */
+#define MEM_MAP_BYTES_MAX (1ull << 44)
 
 struct mem_mapping; /* one mmap, reference counted */
 
@@ -47,7 +50,8 @@ struct mem_region_desc {
 struct mem_map *mem_map_new(void);
 /*
  * A map of exactly these regions; all of them are checked and mapped, or none. -EINVAL: no size, wrap, overlap in guest
- * addresses (not in user addresses: memory may appear twice), a file that is too short or cannot be mapped; -E2BIG.
+ * addresses (not in user addresses: memory may appear twice), a file that is too short or cannot be mapped; -E2BIG: too many regions
+ * or bytes.
  */
 int mem_map_build(const struct mem_region_desc *descs, unsigned count, struct mem_map **ret_map,
 		  struct error *error);

@@ -172,6 +172,29 @@ static void test_regions_when_513_then_refused(void **state)
 	free(descs);
 }
 
+/* A file without blocks is as long as one likes: it must not take all addresses of the process. */
+static void test_regions_when_more_bytes_than_any_guest_then_refused(void **state)
+{
+	fd_auto fd = memfd_create("map-test", MFD_CLOEXEC);
+	uint64_t half = MEM_MAP_BYTES_MAX / 2;
+	struct mem_region_desc descs[2] = {
+		{ .guest_addr = 0, .size = half, .fd = fd },
+		{ .guest_addr = half, .size = half + PAGE, .user_addr = half, .fd = fd },
+	};
+	struct mem_map *map, *more = NULL;
+
+	assert_int_equal(ftruncate(fd, (off_t)(half + PAGE)), 0);
+	assert_int_equal(mem_map_build(descs, 2, &map, NULL), -E2BIG);
+	assert_int_equal(mem_map_build(descs, 1, &map, NULL), 0);
+	assert_int_equal(mem_map_add(map, &descs[1], &more, NULL), -E2BIG);
+	assert_null(more);
+	descs[1].size = half;
+	assert_int_equal(mem_map_add(map, &descs[1], &more, NULL), 0);
+	mem_map_unref(map);
+	mem_map_unref(more);
+	assert_int_equal(mappings_count(), 0);
+}
+
 static void test_add_and_remove_when_maps_share_then_last_unref_unmaps(void **state)
 {
 	struct mem_region_desc a = pages(0, 1), b = pages(4, 2);
@@ -375,6 +398,9 @@ int main(void)
 						file_make, file_close),
 		cmocka_unit_test_setup_teardown(test_regions_when_513_then_refused, file_make,
 						file_close),
+		cmocka_unit_test_setup_teardown(
+			test_regions_when_more_bytes_than_any_guest_then_refused, file_make,
+			file_close),
 		cmocka_unit_test_setup_teardown(
 			test_add_and_remove_when_maps_share_then_last_unref_unmaps, file_make,
 			file_close),
