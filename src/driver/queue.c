@@ -344,7 +344,7 @@ int ringlane_wait(struct ringlane_queue *queue, struct ringlane_completion *comp
 
 	ringlane_submit(queue);
 	wait.min = MIN(MIN(min, max), queue->in_flight);
-	wait.spin_ns = spin_ns;
+	wait.spin_ns = MIN(spin_ns, UINT64_MAX / 2); /* for ever, and no clock overflows */
 	if (wait_reap(queue, &wait))
 		return wait.got ? (int)wait.got : wait.error;
 	if (timeout_ms >= 0)

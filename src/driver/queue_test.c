@@ -422,6 +422,21 @@ static void test_wait_when_many_are_wanted_then_one_call_is_asked_for(void **sta
 	test_disk_close(&disk);
 }
 
+/* Each wait that slept would have named the entry that shall bring a call. */
+static void test_wait_when_spinning_for_ever_then_no_call_is_asked_for(void **state)
+{
+	struct test_disk disk = test_disk_open(&honest, &one_queue);
+	const struct virtq_driver *ring = &disk.queue->ring;
+	struct ringlane_completion completion;
+
+	for (unsigned i = 0; i < 100; i++) {
+		assert_int_equal(ringlane_read(disk.queue, disk.buffer, 512, 0, NULL), 0);
+		assert_int_equal(ringlane_wait(disk.queue, &completion, 1, 1, -1, UINT64_MAX), 1);
+	}
+	assert_int_equal(le16toh(ring->memory.avail->ring[ring->size].raw), 0);
+	test_disk_close(&disk);
+}
+
 static void test_arm_when_device_calls_then_the_fd_is_readable(void **state)
 {
 	struct test_disk disk = test_disk_open(&honest, &one_queue);
@@ -463,6 +478,7 @@ int main(void)
 		driver_test(test_wait_when_min_is_more_than_in_flight_then_all_of_them),
 		driver_test(test_wait_when_device_holds_then_timeout_with_nothing),
 		driver_test(test_wait_when_many_are_wanted_then_one_call_is_asked_for),
+		driver_test(test_wait_when_spinning_for_ever_then_no_call_is_asked_for),
 		driver_test(test_arm_when_device_calls_then_the_fd_is_readable),
 	};
 
