@@ -53,7 +53,7 @@ int vhu_frontend_open(const char *path, unsigned timeout_ms, struct vhu_frontend
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	size_t length = strlen(path);
-	int fd;
+	int fd, ret;
 
 	if (length == 0 || length >= sizeof(address.sun_path))
 		return error_set(error, length ? -ENAMETOOLONG : -EINVAL,
@@ -64,7 +64,12 @@ int vhu_frontend_open(const char *path, unsigned timeout_ms, struct vhu_frontend
 	if (fd < 0)
 		return error_set(error, fd, "cannot connect to '%s': %s", path,
 				 strerrordesc_np(-fd));
-	return vhu_frontend_attach(fd, timeout_ms, ret_frontend, error);
+	ret = vhu_frontend_attach(fd, timeout_ms, ret_frontend, error);
+	if (ret < 0 && error)
+		error_prefix(error,
+			     ret == -ETIMEDOUT ? "'%s' hangs or serves another client" : "'%s'",
+			     path);
+	return ret;
 }
 
 /* ---- negotiating ---- */

@@ -287,6 +287,8 @@ static void test_open_when_the_server_is_stuck_gives_up(void **state)
 
 	assert_int_equal(vhu_frontend_open(place->address.sun_path, 20, &frontend, &error),
 			 -ETIMEDOUT);
+	assert_non_null(strstr(error.text, place->address.sun_path));
+	assert_non_null(strstr(error.text, "another client"));
 	for (; count < ARRAY_SIZE(waiting); count++) {
 		waiting[count] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 		if (connect(waiting[count], (struct sockaddr *)&place->address,
