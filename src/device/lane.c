@@ -54,10 +54,7 @@ void lane_flush(struct lane_impl *lane)
 	if (!virtq_device_should_call(&lane->q))
 		return;
 	lane_count(lane, calls, 1);
-	if (likely(lane->call_fd >= 0))
-		event_fd_signal(lane->call_fd);
-	else
-		lane->call_missed = true;
+	loop_signal_raise(&lane->call);
 }
 
 void lane_complete(struct lane_request *request, uint32_t written)

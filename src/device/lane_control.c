@@ -4,7 +4,7 @@
  *
  * Theory of operation. A command is one message that travels to the lane's loop and back; its struct lies in the lane, so there is
  * one at a time. Most are answered where they run. Two wait: a stop until nothing is in flight and the kernel has let go of the
- * kick, a new kick until the kernel has let go of the old one. What waits is looked at only at the end of a turn, so that no
+ * kick and of the signals, a new kick until the kernel has let go of the old one. What waits is looked at only at the end of a turn, so that no
  * device is stopped below its own completion.
  *
  * Kicks. While a lane waits, runs or is stopped the driver is asked for kicks, so that none is missing when the ring starts again.
@@ -120,8 +120,7 @@ void lane_break(struct lane_impl *lane, const char *reason)
 		loop_poller_remove(lane->loop, &lane->poller);
 	if (lane->state != LANE_DRAINING)
 		lane->state = LANE_BROKEN;
-	if (lane->err_fd >= 0)
-		event_fd_signal(lane->err_fd);
+	loop_signal_raise(&lane->err);
 	lane->broken_message.fn = broken_told;
 	loop_post(lane->main_loop, &lane->broken_message);
 }
@@ -169,12 +168,14 @@ static void kick_hand_back(struct lane_impl *lane)
 {
 	bool work;
 
-	if (lane->kick.fd < 0 || lane->q.broken)
+	loop_signal_init(lane->loop, &lane->kick_back, lane->kick.fd);
+	lane->kick.fd = -1;
+	if (lane->kick_back.fd < 0 || lane->q.broken)
 		return;
-	event_fd_clear(lane->kick.fd);
+	event_fd_clear(lane->kick_back.fd);
 	work = virtq_device_kicks_enable(&lane->q);
 	if (work || virtq_device_has_work(&lane->q))
-		event_fd_signal(lane->kick.fd);
+		loop_signal_raise(&lane->kick_back);
 }
 
 /* ---- start ---- */
@@ -216,10 +217,10 @@ static int run_start(struct lane_impl *lane, struct lane_command *command)
 		return ret;
 	}
 	lane->map = command->map;
-	lane->call_fd = start->call_fd;
-	lane->err_fd = start->err_fd;
+	loop_signal_init(lane->loop, &lane->call, start->call_fd);
+	loop_signal_init(lane->loop, &lane->err, start->err_fd);
 	lane->enabled = start->enabled;
-	lane->call_missed = lane->reported = lane->stopping = false;
+	lane->reported = lane->stopping = false;
 	lane->pushed = 0;
 	lane->state = LANE_WAITING;
 	virtq_device_kicks_enable(&lane->q);
@@ -232,15 +233,10 @@ static int run_start(struct lane_impl *lane, struct lane_command *command)
 static void stop_finish(struct lane_impl *lane)
 {
 	lane->ops->stop(&lane->lane);
-	kick_hand_back(lane);
-	fd_close(&lane->kick.fd);
-	fd_close(&lane->call_fd);
-	fd_close(&lane->err_fd);
 	lane_map_free(lane->map);
 	lane->map = NULL;
 	slots_free(lane);
 	lane->state = LANE_STOPPED;
-	lane->stopping = false;
 	command_answer(lane, lane->q.avail_next);
 }
 
@@ -266,13 +262,41 @@ static int run_stop(struct lane_impl *lane)
 	return LANE_PENDING;
 }
 
+static void signal_ended(struct lane_impl *lane)
+{
+	if (--lane->signals == 0)
+		stop_finish(lane);
+}
+
+static void call_ended(struct loop_signal *signal)
+{
+	signal_ended(container_of(signal, struct lane_impl, call));
+}
+
+static void err_ended(struct loop_signal *signal)
+{
+	signal_ended(container_of(signal, struct lane_impl, err));
+}
+
+static void kick_back_ended(struct loop_signal *signal)
+{
+	signal_ended(container_of(signal, struct lane_impl, kick_back));
+}
+
+/* The last calls are out before the stop is answered. */
 void lane_turn_end(struct loop_defer *defer)
 {
 	struct lane_impl *lane = container_of(defer, struct lane_impl, turn_end);
 
 	lane_flush(lane);
-	if (lane->stopping && lane->in_flight == 0 && !lane->has_kick)
-		stop_finish(lane);
+	if (!lane->stopping || lane->in_flight > 0 || lane->has_kick)
+		return;
+	lane->stopping = false;
+	lane->signals = 3;
+	kick_hand_back(lane);
+	loop_signal_end(&lane->call, call_ended);
+	loop_signal_end(&lane->err, err_ended);
+	loop_signal_end(&lane->kick_back, kick_back_ended);
 }
 
 /* ---- the other commands ---- */
@@ -295,24 +319,12 @@ static int run_disable(struct lane_impl *lane)
 	return 0;
 }
 
-/* A call that nobody could hear is made up for. */
-static int run_set_call(struct lane_impl *lane, int fd)
-{
-	fd_close(&lane->call_fd);
-	lane->call_fd = fd;
-	if (fd >= 0 && lane->call_missed) {
-		lane->call_missed = false;
-		event_fd_signal(fd);
-	}
-	return 0;
-}
-
+/* That the ring is broken is a state: whoever listens now is told too. */
 static int run_set_err(struct lane_impl *lane, int fd)
 {
-	fd_close(&lane->err_fd);
-	lane->err_fd = fd;
-	if (fd >= 0 && lane->reported)
-		event_fd_signal(fd);
+	loop_signal_replace(&lane->err, fd);
+	if (lane->reported && !lane->err.busy)
+		loop_signal_raise(&lane->err);
 	return 0;
 }
 
@@ -408,7 +420,8 @@ static int command_run(struct lane_impl *lane, struct lane_command *command)
 	case LANE_DISABLE:
 		return run_disable(lane);
 	case LANE_SET_CALL:
-		return run_set_call(lane, command->fd);
+		loop_signal_replace(&lane->call, command->fd);
+		return 0;
 	case LANE_SET_KICK:
 		return run_set_kick(lane);
 	case LANE_SET_ERR:
@@ -522,8 +535,6 @@ int lane_new(const struct lane_config *config, struct lane **ret_lane)
 		.lane = { .device = config->device },
 		.ops = config->ops,
 		.state = LANE_STOPPED,
-		.call_fd = -1,
-		.err_fd = -1,
 		.kick = { .fd = -1 },
 		.poller = { .poll = lane_poll,
 			    .notify_enable = lane_notify_enable,

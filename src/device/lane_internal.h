@@ -61,9 +61,7 @@ struct lane_impl {
 	unsigned in_flight;
 	unsigned pushed; /* since the last call decision */
 	enum lane_state state;
-	bool batching; /* execute() is running: the batch publishes, not the turn's end */
-	bool call_missed;
-	int call_fd;
+	bool batching;           /* execute() is running: the batch publishes, not the turn's end */
 	struct lane_stats stats; /* store_relaxed; read by anybody */
 	struct virtq_device q cache_aligned;
 
@@ -75,9 +73,11 @@ struct lane_impl {
 	struct loop_fd kick;
 	bool has_kick; /* kick is with the loop */
 	bool enabled;
-	bool reported; /* the broken ring */
-	bool stopping; /* a stop waits for its answer */
-	int err_fd;
+	bool reported;    /* the broken ring */
+	bool stopping;    /* a stop waits for its answer */
+	unsigned signals; /* that a stop still waits for */
+	struct loop_signal call, err;
+	struct loop_signal kick_back; /* to whoever has the ring next */
 	void *slots;
 	size_t slots_bytes;
 	unsigned slots_used; /* the others were never touched */

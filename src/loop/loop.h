@@ -98,6 +98,31 @@ void loop_fd_remove(
 	struct loop_fd *source,
 	void (*removed)(struct loop_fd *source)); /* removed may be called before this returns */
 
+/* ---- signals to a peer ---- */
+
+/*
+ * An event fd that a peer shares and may have made blocking: raising it never waits for the peer. Owns its fd. A signal without
+ * an fd (-1) is remembered and made up for when it gets one.
+ */
+struct loop_signal {
+	struct loop_op op;
+	struct loop *loop;
+	int fd, next_fd;
+	bool has_next;
+	bool busy;  /* a write is with the kernel */
+	bool again; /* it must be followed by another */
+	bool last;
+	void (*ended)(struct loop_signal *signal);
+};
+
+void loop_signal_init(struct loop *loop, struct loop_signal *signal, int fd);
+/* The write is submitted with the turn. */
+void loop_signal_raise(struct loop_signal *signal);
+/* From now on fd; the old one is closed when the kernel has let go of it. */
+void loop_signal_replace(struct loop_signal *signal, int fd);
+/* No more of it: what was raised has been signalled, or could not be, when ended() is called; perhaps before this returns. */
+void loop_signal_end(struct loop_signal *signal, void (*ended)(struct loop_signal *signal));
+
 /* ---- timers --------------------------------------------------------------------------------------------------- */
 
 /* Zeroed but for fire before its first use; must not be freed while set. */

@@ -5,6 +5,7 @@
 usage: tests/integration/ringlaned_serve.py PATH-OF-RINGLANED
 """
 
+import fcntl
 import json
 import os
 import random
@@ -371,6 +372,24 @@ class Clients(Case):
                     self.assertTrue(cut.is_closed())
                 self.assertEqual(ring.run(READ, 0, room=512)[0], 0)
         self.assertIn("export e1: client dropped: it took away memory that it had shared", daemon.lines())
+        self.assert_ends(daemon)
+
+    def test_call_when_its_counter_is_full_and_blocks_then_others_go_on(self):
+        thread = ["--object", "iothread,id=t0"]
+        other = self.folder / "other.sock"
+        exports = [*self.export(more="iothread=t0"), *self.export("n0", other, "e2", "iothread=t0")]
+        daemon = self.daemon(*RAM, *thread, *exports)
+        with FrontEnd(self.socket) as bad, FrontEnd(other) as good:
+            ring, victim = bad.set_up().start(), good.set_up().start()
+            for fd in (ring.call_fd, ring.kick_fd):
+                fcntl.fcntl(fd, fcntl.F_SETFL, os.O_RDWR)
+            os.eventfd_write(ring.call_fd, 2**64 - 2)
+            for _ in range(3):
+                ring.put(READ, 0, room=512)
+                ring.kick()
+                self.assertEqual(victim.run(READ, 0, room=512)[0], 0)
+            bad.stop()
+            self.assertEqual(victim.run(READ, 0, room=512)[0], 0)
         self.assert_ends(daemon)
 
     def test_half_a_message_when_sent_then_others_go_on(self):
