@@ -17,10 +17,12 @@
 /* One range of a DISCARD or WRITE_ZEROES fits a guest's 32 bits of bytes at every block size. */
 #define BLK_RANGE_BYTES_MAX (1ull << 30)
 /*
- * Bytes of one segment; not a limit of ours. SeaBIOS 1.16 takes the low 16 bits of BLK_SIZE_MAX * BLK_SEG_MAX for the bytes that
- * a request may have, and asks for nothing, for ever, when they are 0: here they are 57344.
+ * Bytes of one segment, and with it of a request: descriptors may name the same memory again and again, so that without a limit
+ * one small guest could keep a thread busy for half a minute. SeaBIOS 1.16 takes the low 16 bits of BLK_SIZE_MAX * BLK_SEG_MAX for
+ * the bytes that a request may have, and asks for nothing, for ever, when they are 0: here they are 57344.
  */
-#define BLK_SIZE_MAX ((1u << 30) - 15 * 4096)
+#define BLK_SIZE_MAX ((4u << 20) - 15 * 4096)
+#define BLK_REQUEST_MAX ((uint64_t)BLK_SIZE_MAX * BLK_SEG_MAX)
 #define BLK_LOGICAL_BLOCK_MIN 512u
 #define BLK_LOGICAL_BLOCK_MAX (2u << 20)
 

@@ -109,10 +109,10 @@ static bool request_parse(struct blk_request *request, struct virtio_blk_outhdr 
 
 /* ---- READ, WRITE, FLUSH ---- */
 
-/* Bytes of [sector, …); false when it cannot be expressed or is no multiple of the block size. */
+/* Bytes of [sector, …); false when it cannot be expressed, is too long or no multiple of the block size. */
 static bool request_place(struct blk_request *request, uint64_t sector, uint64_t bytes)
 {
-	if (unlikely(sector >> (64 - SECTOR_SHIFT)))
+	if (unlikely(sector >> (64 - SECTOR_SHIFT) || bytes > BLK_REQUEST_MAX))
 		return false;
 	request->block.offset = sector << SECTOR_SHIFT;
 	request->block.bytes = bytes;

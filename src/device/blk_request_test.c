@@ -370,6 +370,45 @@ static void test_request_when_nothing_is_writable_then_the_lane_breaks(void **st
 	assert_int_equal(world->spy.count, 0);
 }
 
+/* The same 4 MiB of guest memory again and again, on a disk that is larger than that. */
+static uint8_t run_repeated(struct blk_world *world, unsigned times)
+{
+	struct fixture_header {
+		struct virtio_blk_outhdr header;
+		uint8_t status;
+	} *place = fixture_alloc(&world->f, sizeof(*place));
+	struct virtq_sg sg[BLK_SEG_MAX + 2];
+	uint8_t *data = fixture_alloc(&world->f, 4u << 20);
+	unsigned taken = world->f.taken + 1;
+
+	place->header.type = htole32(VIRTIO_BLK_T_IN);
+	place->status = BLK_STATUS_NONE;
+	sg[0] = (struct virtq_sg){ fixture_guest(&world->f, &place->header), 16 };
+	for (unsigned i = 0; i < times; i++)
+		sg[i + 1] = (struct virtq_sg){ fixture_guest(&world->f, data), 4u << 20 };
+	sg[times + 1] = (struct virtq_sg){ fixture_guest(&world->f, &place->status), 1 };
+	fixture_add(&world->f, sg, 1, times + 1);
+	fixture_kick(&world->f);
+	fixture_wait_taken(&world->f, taken);
+	fixture_free_all(&world->f);
+	return place->status;
+}
+
+static void test_request_when_longer_than_told_then_ioerr(void **state)
+{
+	struct blk_world_config config = { .spy_size = 1ull << 40 };
+	struct blk_world *world = calloc(1, sizeof(*world));
+
+	blk_world_open(world, &config);
+	fixture_stop(&world->f);
+	fixture_restart_ring(&world->f, 256);
+	assert_int_equal(fixture_start(&world->f, 0), 0);
+	assert_int_equal(run_repeated(world, 124), OK);
+	assert_int_equal(run_repeated(world, 125), IOERR);
+	blk_world_close(world);
+	free(world);
+}
+
 /* An indirect table of its own: more descriptors than a slot takes. */
 static void test_request_when_too_many_descriptors_then_ioerr(void **state)
 {
@@ -421,6 +460,7 @@ int main(void)
 		blk_case(test_write_when_more_is_writable_then_only_the_status_counts),
 		blk_case(test_request_when_header_is_short_then_ioerr),
 		blk_case(test_request_when_nothing_is_writable_then_the_lane_breaks),
+		cmocka_unit_test(test_request_when_longer_than_told_then_ioerr),
 		blk_case(test_request_when_too_many_descriptors_then_ioerr),
 	};
 

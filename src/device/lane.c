@@ -116,12 +116,18 @@ static struct lane_request *pop_one(struct lane_impl *lane)
 	return request;
 }
 
-static unsigned pop_group(struct lane_impl *lane, struct lane_request *group[LANE_PUBLISH])
+static unsigned pop_group(struct lane_impl *lane, struct lane_request *group[LANE_PUBLISH],
+			  uint64_t *bytes)
 {
 	unsigned count = 0;
 
-	while (count < LANE_PUBLISH && (group[count] = pop_one(lane)))
+	while (count < LANE_PUBLISH && *bytes < LANE_BATCH_BYTES &&
+	       (group[count] = pop_one(lane))) {
+		const struct virtq_chain *chain = &group[count]->chain;
+
+		*bytes += chain->readable_bytes + chain->writable_bytes;
 		request_prefetch(group[count++]);
+	}
 	return count;
 }
 
@@ -139,10 +145,11 @@ static void execute_group(struct lane_impl *lane, struct lane_request **group, u
 static void run_batch(struct lane_impl *lane)
 {
 	struct lane_request *group[LANE_PUBLISH];
+	uint64_t bytes = 0;
 
 	lane->batching = true;
 	for (unsigned left = LANE_BATCH / LANE_PUBLISH; left > 0; left--) {
-		unsigned count = pop_group(lane, group);
+		unsigned count = pop_group(lane, group, &bytes);
 
 		execute_group(lane, group, count);
 		if (count < LANE_PUBLISH || lane->q.broken)

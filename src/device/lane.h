@@ -30,6 +30,8 @@
 #define LANE_IOV_MAX \
 	160           /* entries of a slot: 126 data segments, header, status, region boundaries */
 #define LANE_BATCH 64 /* chains of one poll */
+#define LANE_BATCH_BYTES \
+	(4u << 20) /* no further chain after so many: other lanes of the loop wait */
 #define LANE_PUBLISH 8
 
 struct lane_map; /* a memory map as one lane uses it: counts the requests that still point into it */

@@ -136,6 +136,24 @@ static void test_batch_when_ring_is_full_then_each_is_completed_once(void **stat
 	assert_int_equal(fixture_stop(&world->f), total);
 }
 
+/* 16 chains that are all there: 4 MiB each end a batch after the first, so that other lanes get their turn. */
+static void test_batch_when_requests_are_large_then_it_ends_early(void **state)
+{
+	struct world *world = *state;
+	const uint64_t start = fixture_guest(&world->f, world->f.memory);
+	const struct virtq_sg sg[] = { { start, 2u << 20 }, { start + (4u << 20), 2u << 20 } };
+	struct lane_stats stats;
+
+	assert_int_equal(fixture_start(&world->f, 0), 0);
+	for (unsigned i = 0; i < 16; i++)
+		fixture_add(&world->f, sg, 1, 1);
+	fixture_kick(&world->f);
+	fixture_wait_taken(&world->f, 16);
+	lane_get_stats(world->f.lane, &stats);
+	assert_int_equal(stats.batches, 16);
+	assert_int_equal(fixture_stop(&world->f), 16);
+}
+
 static void test_batch_when_ready_together_then_one_call(void **state)
 {
 	struct world *world = *state;
@@ -390,6 +408,7 @@ int main(void)
 		lane_case(test_start_when_size_is_bad_then_einval),
 		lane_case(test_batch_when_ring_is_full_then_each_is_completed_once),
 		lane_case_event_idx(test_batch_when_ring_is_full_then_each_is_completed_once),
+		lane_case(test_batch_when_requests_are_large_then_it_ends_early),
 		lane_case(test_batch_when_ready_together_then_one_call),
 		lane_case(test_complete_when_later_then_one_call_at_the_turns_end),
 		lane_case(test_complete_when_calls_are_suppressed_then_none),
