@@ -93,7 +93,10 @@ RINGLANE_API void ringlane_get_info(const struct ringlane_device *device,
 				    struct ringlane_info *ret_info);
 /** Readable when the device told a configuration change (resize) or is gone. */
 RINGLANE_API int ringlane_event_fd(const struct ringlane_device *device);
-/** 1: the configuration changed and info is fresh; 0: nothing; -ECONNRESET: the device is gone. */
+/**
+ * 1: the configuration changed and info is fresh; 0: nothing; -ECONNRESET: the device is gone; any
+ * other -errno: it changed and could not be read, info is as before.
+ */
 RINGLANE_API int ringlane_event(struct ringlane_device *device);
 
 /* ---- memory ---- */

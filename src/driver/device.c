@@ -261,15 +261,17 @@ static bool device_is_gone(const struct ringlane_device *device)
 }
 
 /* A configuration that cannot be read or makes no sense changes nothing. */
-static void config_refresh(struct ringlane_device *device)
+static int config_refresh(struct ringlane_device *device)
 {
 	struct ringlane_info info = device->info;
+	int ret = config_read(device, &info, NULL);
 
-	if (config_read(device, &info, NULL) < 0)
-		return;
+	if (ret < 0)
+		return ret;
 	device->info.capacity = info.capacity;
 	device->info.write_cache = info.write_cache;
 	store_relaxed(&device->limits.capacity, info.capacity);
+	return 1;
 }
 
 int ringlane_event(struct ringlane_device *device)
@@ -280,10 +282,10 @@ int ringlane_event(struct ringlane_device *device)
 		epoll_ctl(device->event_fd, EPOLL_CTL_DEL,
 			  device->transport->ops->event_fd(device->transport), NULL);
 	if (ret > 0)
-		config_refresh(device);
-	if (device_is_gone(device))
-		return -ECONNRESET;
-	return ret > 0;
+		ret = config_refresh(device);
+	else
+		ret = 0;
+	return device_is_gone(device) ? -ECONNRESET : ret;
 }
 
 void ringlane_get_info(const struct ringlane_device *device, struct ringlane_info *ret_info)

@@ -328,7 +328,7 @@ static bool wait_sleep(struct ringlane_queue *queue, struct wait *wait)
 	int ready;
 
 	if (virtq_driver_calls_enable(&queue->ring, (uint16_t)(missing - 1)))
-		return wait_reap(queue, wait);
+		return wait_reap(queue, wait) || clock_ns() >= wait->deadline;
 	ready = poll(fds, ARRAY_SIZE(fds), timeout_until(wait->deadline));
 	if (fds[0].revents)
 		event_fd_clear(queue->call_fd);

@@ -59,8 +59,8 @@ static void serial_read(struct ringlane_device *disk, struct facts *facts)
 		return;
 	memcpy(facts->serial, id, ID_BYTES);
 	facts->has_serial = true;
-	for (char *c = facts->serial; *c; c++)
-		if (*c < ' ' || *c == 0x7f)
+	for (unsigned char *c = (unsigned char *)facts->serial; *c; c++)
+		if (*c < ' ' || *c >= 0x7f)
 			*c = '?';
 }
 
