@@ -141,6 +141,9 @@ int block_node_set_child(struct block_node *node, struct block_node *child, stru
 int block_graph_insert(struct block_graph *graph, struct block_node *node, struct error *error);
 /* A node that was never inserted; may be NULL. */
 void block_node_discard(struct block_node *node);
+/* The end of a driver's open, whose setting up had this result: inserted and handed out, or discarded. */
+int block_graph_add(struct block_graph *graph, struct block_node *node, int result,
+		    struct block_node **ret_node, struct error *error);
 
 struct block_node *block_node_ref(struct block_node *node);
 void block_node_unref(struct block_node *node);

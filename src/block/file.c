@@ -224,12 +224,5 @@ int block_file_open(struct block_graph *graph, const struct block_file_config *c
 	file->discard_unmap = config->discard_unmap;
 	node->read_only = config->read_only;
 	ret = file_setup(file, config, error);
-	if (ret == 0)
-		ret = block_graph_insert(graph, node, error);
-	if (ret < 0) {
-		block_node_discard(node);
-		return ret;
-	}
-	*ret_node = node;
-	return 0;
+	return block_graph_add(graph, node, ret, ret_node, error);
 }

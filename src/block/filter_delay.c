@@ -104,12 +104,5 @@ int block_delay_open(struct block_graph *graph, const struct block_delay_config 
 	if (ret < 0)
 		return ret;
 	ret = delay_setup(node, config, error);
-	if (ret == 0)
-		ret = block_graph_insert(graph, node, error);
-	if (ret < 0) {
-		block_node_discard(node);
-		return ret;
-	}
-	*ret_node = node;
-	return 0;
+	return block_graph_add(graph, node, ret, ret_node, error);
 }

@@ -164,12 +164,5 @@ int block_log_open(struct block_graph *graph, const struct block_log_config *con
 	if (ret < 0)
 		return ret;
 	ret = log_setup(node, config, error);
-	if (ret == 0)
-		ret = block_graph_insert(graph, node, error);
-	if (ret < 0) {
-		block_node_discard(node);
-		return ret;
-	}
-	*ret_node = node;
-	return 0;
+	return block_graph_add(graph, node, ret, ret_node, error);
 }

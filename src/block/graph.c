@@ -189,6 +189,18 @@ void block_node_discard(struct block_node *node)
 		node_free(node);
 }
 
+int block_graph_add(struct block_graph *graph, struct block_node *node, int result,
+		    struct block_node **ret_node, struct error *error)
+{
+	if (result == 0)
+		result = block_graph_insert(graph, node, error);
+	if (result == 0)
+		*ret_node = node;
+	else
+		block_node_discard(node);
+	return result;
+}
+
 struct block_node *block_node_ref(struct block_node *node)
 {
 	node->refs++;

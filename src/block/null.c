@@ -110,12 +110,5 @@ int block_null_open(struct block_graph *graph, const struct block_null_config *c
 	node->limits.write_zeroes_max = BLOCK_SPACE_MAX;
 	node->limits.discard_zeroes = config->read_zeroes;
 	ret = null_check(config, error);
-	if (ret == 0)
-		ret = block_graph_insert(graph, node, error);
-	if (ret < 0) {
-		block_node_discard(node);
-		return ret;
-	}
-	*ret_node = node;
-	return 0;
+	return block_graph_add(graph, node, ret, ret_node, error);
 }

@@ -117,12 +117,5 @@ int block_ram_open(struct block_graph *graph, const struct block_ram_config *con
 	node->limits.write_zeroes_max = BLOCK_SPACE_MAX;
 	node->limits.discard_zeroes = true;
 	ret = ram_map(ram, config->size, error);
-	if (ret == 0)
-		ret = block_graph_insert(graph, node, error);
-	if (ret < 0) {
-		block_node_discard(node);
-		return ret;
-	}
-	*ret_node = node;
-	return 0;
+	return block_graph_add(graph, node, ret, ret_node, error);
 }
