@@ -21,7 +21,7 @@ die() {
 case "${1:-build}" in
 build) wanted=("${build[@]}") ;;
 demo) wanted=("${build[@]}" "${guest[@]}") ;;
-bench) wanted=("${build[@]}" "${guest[@]}" valgrind) ;;
+bench) wanted=("${build[@]}" "${guest[@]}" valgrind gnuplot-nox) ;;
 check) wanted=("${build[@]}" "${guest[@]}" "${check[@]}") ;;
 *) die "unknown target '$1' (build, check, demo or bench)" ;;
 esac
