@@ -290,7 +290,7 @@ def plot(out, name, title, rows):
     columns = [c for c in next(iter(rows.values())) if not isinstance(rows[next(iter(rows))][c], dict)]
     data = "\n".join('"%s" %s' % (row, " ".join(f"{cells[c]:.0f}" for c in columns)) for row, cells in rows.items())
     plots = ", ".join(f"$d using {i + 2}:xtic(1) title '{c}'" for i, c in enumerate(columns))
-    script = f"""set terminal svg size 760,420 font 'sans,13' background 'white'
+    script = f"""set terminal svg size 980,420 font 'sans,13' background 'white'
 set output '{out / (name + ".svg")}'
 set title '{title}'
 set style data histogram
