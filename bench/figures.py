@@ -39,7 +39,11 @@ class Server:
 
     def __exit__(self, *_):
         self.process.terminate()
-        self.process.wait(10)
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:  # qemu-storage-daemon 7.2 does not always end
+            self.process.kill()
+            self.process.wait()
 
     def _tasks(self):
         return pathlib.Path(f"/proc/{self.process.pid}/task").iterdir()
