@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MIT */
+/* Stands in for what is not written yet; goes away with the last of them. */
+#include "scsi/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define WEAK __attribute__((weak))
+
+WEAK void scsi_test_unit_ready(struct scsi_task *task)
+{
+	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
+}
+
+WEAK void scsi_request_sense(struct scsi_task *task)
+{
+	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
+}
+
+WEAK void scsi_start_stop_unit(struct scsi_task *task)
+{
+	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
+}
+
+WEAK void scsi_prevent_allow(struct scsi_task *task)
+{
+	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
+}
+
+WEAK void scsi_log_sense(struct scsi_task *task)
+{
+	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
+}
+
+WEAK void scsi_read_defect_data(struct scsi_task *task)
+{
+	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
+}
+
+WEAK void scsi_read_capacity_10(struct scsi_task *task)
+{
+	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
+}
+
+WEAK void scsi_read_capacity_16(struct scsi_task *task)
+{
+	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
+}
+
+WEAK void scsi_inquiry(struct scsi_task *task)
+{
+	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
+}
+
+WEAK void scsi_report_luns(struct scsi_task *task)
+{
+	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
+}
+
+WEAK void scsi_report_opcodes(struct scsi_task *task)
+{
+	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
+}
+
+WEAK void scsi_report_tmfs(struct scsi_task *task)
+{
+	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
+}
+
+WEAK void scsi_report_target_port_groups(struct scsi_task *task)
+{
+	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
+}
+
+WEAK void scsi_mode_sense(struct scsi_task *task)
+{
+	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
+}
+
+WEAK void scsi_mode_select(struct scsi_task *task)
+{
+	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
+}
+
+WEAK void scsi_reserve(struct scsi_task *task)
+{
+	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
+}
+
+WEAK void scsi_release(struct scsi_task *task)
+{
+	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
+}
+
+WEAK void scsi_pr_in(struct scsi_task *task)
+{
+	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
+}
+
+WEAK void scsi_pr_out(struct scsi_task *task)
+{
+	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
+}
+
+WEAK void scsi_read(struct scsi_task *task)
+{
+	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
+}
+
+WEAK void scsi_write(struct scsi_task *task)
+{
+	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
+}
+
+WEAK void scsi_write_atomic(struct scsi_task *task)
+{
+	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
+}
+
+WEAK void scsi_synchronize_cache(struct scsi_task *task)
+{
+	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
+}
+
+WEAK void scsi_prefetch(struct scsi_task *task)
+{
+	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
+}
+
+WEAK void scsi_verify(struct scsi_task *task)
+{
+	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
+}
+
+WEAK void scsi_write_and_verify(struct scsi_task *task)
+{
+	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
+}
+
+WEAK void scsi_unmap(struct scsi_task *task)
+{
+	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
+}
+
+WEAK void scsi_write_same(struct scsi_task *task)
+{
+	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
+}
+
+WEAK void scsi_get_lba_status(struct scsi_task *task)
+{
+	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
+}
+
+WEAK void scsi_compare_and_write(struct scsi_task *task)
+{
+	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
+}
+
+WEAK void scsi_orwrite(struct scsi_task *task)
+{
+	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
+}
+
+WEAK void scsi_extended_copy(struct scsi_task *task)
+{
+	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
+}
+
+WEAK void scsi_receive_copy_results(struct scsi_task *task)
+{
+	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
+}
+
+WEAK void scsi_sanitize(struct scsi_task *task)
+{
+	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
+}
+
+WEAK int scsi_reservations_new(struct scsi_unit *unit)
+{
+	return 0;
+}
+
+WEAK void scsi_reservations_free(struct scsi_unit *unit)
+{
+}
+
+WEAK void scsi_reservations_refresh(struct scsi_unit *unit)
+{
+}
+
+WEAK void scsi_reservations_release_spc2(struct scsi_unit *unit, const struct scsi_nexus *only)
+{
+}
+
+WEAK bool scsi_reservation_allows(const struct scsi_task *task, uint32_t slow)
+{
+	return true;
+}
+
+WEAK int scsi_state_open(struct scsi_unit *unit, const char *path, struct error *error)
+{
+	return error_set(error, -ENOTSUP, "no state file yet");
+}
+
+WEAK void scsi_state_free(struct scsi_unit *unit)
+{
+}
+
+WEAK void scsi_state_save(struct scsi_task *task, void (*next)(struct scsi_task *task, int result))
+{
+	next(task, -ENOTSUP);
+}
+
+WEAK void scsi_mode_default(struct scsi_mode_values *values)
+{
+	*values = (struct scsi_mode_values){ .wce = 1 };
+}
+
+WEAK void scsi_mode_apply(struct scsi_unit *unit)
+{
+}
+
+WEAK bool scsi_sanitize_progress(struct scsi_unit *unit, uint16_t *ret_progress)
+{
+	return false;
+}
+
+WEAK void scsi_sanitize_end(struct scsi_unit *unit, void (*done)(void *opaque), void *opaque)
+{
+	done(opaque);
+}
+
+WEAK void scsi_copy_results_free(struct scsi_nexus *nexus)
+{
+}
+
+WEAK unsigned scsi_designators(const struct scsi_nexus *nexus, uint8_t *bytes, size_t size)
+{
+	return 0;
+}
+
+WEAK uint64_t scsi_name_naa(const char *vendor, const char *text)
+{
+	return 0x3000000000000001ull;
+}
