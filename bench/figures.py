@@ -5,126 +5,19 @@
 Every comparison is taken side by side: the two candidates take turns in one run, and what counts is the ratio of their medians.
 Absolute numbers belong to the machine that is described beside them. Nothing here is a test: a slow machine fails nothing.
 
-    bench/figures.py --build DIR [--out DIR] [--seconds S] [--rounds N] [--only ring,qsd,iothreads,queues,lanes,idle]
+    bench/figures.py --build DIR [--out DIR] [--seconds S] [--rounds N] [--only NAME,…]
 """
 import argparse
 import json
 import os
 import pathlib
 import shutil
-import statistics
 import subprocess
 import sys
-import tempfile
 import time
 
-CLIENT_CPU, SERVER_CPU = 0, 1
-
-
-class Server:
-    """A back end of its own, pinned to a CPU (or not), that listens when the constructor returns."""
-
-    def __init__(self, argv, sockets, cpu=SERVER_CPU):
-        pin = ["taskset", "-c", str(cpu)] if cpu is not None else []
-        self.argv = argv
-        self.process = subprocess.Popen(pin + argv)
-        deadline = time.monotonic() + 10
-        while not all(os.path.exists(s) for s in sockets):
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit(f"figures: {argv[0]} did not start")
-            time.sleep(0.01)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.terminate()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:  # qemu-storage-daemon 7.2 does not always end
-            self.process.kill()
-            self.process.wait()
-
-    def _tasks(self):
-        return pathlib.Path(f"/proc/{self.process.pid}/task").iterdir()
-
-    def cpu_seconds(self):
-        return sum(int((t / "schedstat").read_text().split()[0]) for t in self._tasks()) / 1e9
-
-    def wakeups(self):
-        """How often its threads were put on a CPU."""
-        return sum(int((t / "schedstat").read_text().split()[2]) for t in self._tasks())
-
-
-class Bench:
-    def __init__(self, args):
-        self.args = args
-        self.build = pathlib.Path(args.build)
-        self.tmp = pathlib.Path(tempfile.mkdtemp(prefix="ringlane-bench."))
-        self.commands = []
-        self.serial = 0
-
-    def socket(self):
-        self.serial += 1
-        return str(self.tmp / f"s{self.serial}")
-
-    def ringlaned(self, blockdevs, sockets, objects=(), export="", cpu=SERVER_CPU, node="disk"):
-        argv = [str(self.build / "src/daemon/ringlaned")]
-        for blockdev in blockdevs:
-            argv += ["--blockdev", blockdev]
-        for obj in objects:
-            argv += ["--object", obj]
-        for i, sock in enumerate(sockets):
-            argv += ["--export", f"type=vhost-user-blk,id=e{i},node-name={node},addr.type=unix,addr.path={sock},writable=on{export}"]
-        return Server(argv, sockets, cpu)
-
-    def qsd(self, blockdev, sock, cpu=SERVER_CPU):
-        argv = ["qemu-storage-daemon", "--object", "iothread,id=t0", "--blockdev", blockdev,
-                "--export", f"type=vhost-user-blk,id=e0,node-name=disk,addr.type=unix,addr.path={sock},writable=on,iothread=t0"]
-        return Server(argv, [sock], cpu)
-
-    def client(self, sock, server, rw="randread", depth=64, jobs=1, cpus=str(CLIENT_CPU), hipri=True, extra=()):
-        """One run of `ringlane bench`: IOPS, latency, CPU seconds per million requests of both sides."""
-        argv = [str(self.build / "src/tools/ringlane"), "bench", f"vhost-user-blk:{sock}", f"--rw={rw}", "--bs=4k",
-                f"--iodepth={depth}", f"--numjobs={jobs}", f"--runtime={self.args.seconds}", "--time_based", "--output-format=json",
-                *extra]
-        if cpus:
-            argv.append(f"--cpus_allowed={cpus}")
-        if hipri:
-            argv.append("--hipri")
-        shown = " ".join(argv).replace(str(self.tmp), "/run").replace(str(self.build) + "/src/tools/", "")
-        if shown not in self.commands:
-            self.commands.append(shown)
-        before = server.cpu_seconds()
-        out = json.loads(subprocess.run(argv, check=True, stdout=subprocess.PIPE).stdout)
-        server_cpu = server.cpu_seconds() - before
-        sides = [job[d] for job in out["jobs"] for d in ("read", "write") if job[d]["total_ios"]]
-        total = sum(s["total_ios"] for s in sides)
-        worst = max(sides, key=lambda s: s["clat_ns"]["percentile"]["99.000000"])["clat_ns"]
-        usage = sum((j["usr_cpu"] + j["sys_cpu"]) / 100 * j["job_runtime"] / 1000 for j in out["jobs"])
-        return {"iops": sum(s["iops"] for s in sides), "mean_us": worst["mean"] / 1e3,
-                "p50_us": worst["percentile"]["50.000000"] / 1e3, "p99_us": worst["percentile"]["99.000000"] / 1e3,
-                "server_cpu_s_per_M": server_cpu / total * 1e6, "client_cpu_s_per_M": usage / total * 1e6}
-
-    def program(self, name, *argv):
-        shown = " ".join([name, *argv])
-        if shown not in self.commands:
-            self.commands.append(shown)
-        return float(subprocess.run([str(self.build / "bench" / name), *argv], check=True, stdout=subprocess.PIPE).stdout)
-
-    def rounds(self, **candidates):
-        """Runs the candidates in turn, `rounds` times; each returns a dict (or a number); medians come back."""
-        results = {name: [] for name in candidates}
-        for _ in range(self.args.rounds):
-            for name, run in candidates.items():
-                results[name].append(run())
-        return {name: median(r) for name, r in results.items()}
-
-
-def median(samples):
-    if isinstance(samples[0], dict):
-        return {k: statistics.median(s[k] for s in samples) for k in samples[0]}
-    return statistics.median(samples)
+import scsi_figures
+from benchlib import CLIENT_CPU, SERVER_CPU, Bench, fixed_cost, make_image
 
 
 def figure_ring(bench):
@@ -151,19 +44,6 @@ def compare_qsd(bench, ours, theirs, rw, depth):
     row["iops ratio"] = row["ringlaned"]["iops"] / row["qsd"]["iops"]
     row["latency ratio"] = row["ringlaned"]["mean_us"] / row["qsd"]["mean_us"]
     return row
-
-
-def make_image(path, size=256 << 20, block=4096):
-    """A file that is in the page cache, in pages of 4 KiB as a guest's random accesses leave it: a cache of large folios makes a
-    4 KiB write ten times as expensive inside ext4, which then hides whoever calls it."""
-    path.write_bytes(os.urandom(1 << 20) * (size >> 20))
-    fd = os.open(path, os.O_RDONLY)
-    os.fsync(fd)
-    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
-    for offset in range(0, size, block):
-        os.pread(fd, block, offset)
-    os.close(fd)
 
 
 def figure_qsd(bench):
@@ -199,12 +79,6 @@ def figure_idle(bench):
         row = {"cpu_ms": (server.cpu_seconds() - cpu) * 1e3, "wakeups": server.wakeups() - wakeups}
         client.communicate(b"")
         return {"ringlaned": row}
-
-
-def fixed_cost(bench, kind):
-    if kind == "cpu":
-        return ["driver=null-co,node-name=bottom,size=64G", "driver=delay,node-name=disk,file=bottom,busy-ns=20000"]
-    return ["driver=null-co,node-name=disk,size=64G,latency-ns=100000"]
 
 
 def run_table(bench, kind, iothreads, queues, jobs, depth):
@@ -258,7 +132,8 @@ def figure_lanes(bench):
 
 
 FIGURES = {"ring": figure_ring, "qsd": figure_qsd, "idle": figure_idle, "iothreads": figure_iothreads, "queues": figure_queues,
-           "lanes": figure_lanes}
+           "lanes": figure_lanes, "scsi": scsi_figures.figure_scsi, "scsi-iothreads": scsi_figures.figure_scsi_iothreads,
+           "neighbour": scsi_figures.figure_neighbour}
 
 
 def machine():
@@ -289,7 +164,7 @@ def markdown(name, figure, rows):
     return "\n".join(lines) + "\n"
 
 
-def plot(out, name, title, rows):
+def plot(out, name, title, rows, unit="IOPS"):
     """One SVG: a group of bars for each row, a bar for each column."""
     columns = [c for c in next(iter(rows.values())) if not isinstance(rows[next(iter(rows))][c], dict)]
     data = "\n".join('"%s" %s' % (row, " ".join(f"{cells[c]:.0f}" for c in columns)) for row, cells in rows.items())
@@ -302,7 +177,7 @@ set style fill solid 0.8 border -1
 set boxwidth 0.9
 set yrange [0:*]
 set format y '%.0f'
-set ylabel 'IOPS'
+set ylabel '{unit}'
 set grid ytics
 set key top left
 $d << EOD
@@ -341,9 +216,13 @@ def main():
     text += [markdown(name, FIGURES[name], kept[name]) for name in FIGURES if name in kept]
     text += ["## Commands", "", "```", *dict.fromkeys(c for name in commands for c in commands[name]), "```", ""]
     (out / "figures.md").write_text("\n".join(text))
-    for name, title in (("iothreads", "4 KiB random reads by number of IOThreads"), ("queues", "4 KiB random reads by number of queues")):
+    for name, title in (("iothreads", "4 KiB random reads by number of IOThreads"), ("queues", "4 KiB random reads by number of queues"),
+                        ("scsi-iothreads", "virtio-scsi: 4 KiB random reads by number of IOThreads")):
         if name in kept:
             plot(out, name, title, kept[name])
+    if "neighbour" in kept:
+        rows = {row: {key: cells[key] for key in ("p50_us", "p99_us")} for row, cells in kept["neighbour"].items()}
+        plot(out, "neighbour", "Latency of LUN B while LUN A is left alone, drained, reset, unplugged", rows, "us")
 
 
 if __name__ == "__main__":
