@@ -350,8 +350,6 @@ void scsi_unit_attention_others(struct scsi_unit *unit, const struct scsi_nexus 
 
 /* The identification designators of VPD page 83h (unit, target port, relative port, port group); returns their bytes. */
 unsigned scsi_designators(const struct scsi_nexus *nexus, uint8_t *bytes, size_t size);
-uint64_t scsi_name_naa(const char *vendor,
-		       const char *text); /* locally assigned NAA 3h, from a hash */
 
 /* ---- reservations ---- */
 

@@ -62,6 +62,9 @@ struct scsi_port_ids {
 	uint16_t relative_target_port; /* 1 … */
 };
 
+/* A locally assigned NAA 3h name, the same for the same two texts. */
+uint64_t scsi_name_naa(const char *vendor, const char *text);
+
 struct scsi_nexus_config {
 	struct scsi_unit *unit;
 	struct scsi_port_ids
