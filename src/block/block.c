@@ -42,6 +42,8 @@ static uint64_t gate_bytes_max(const struct block_limits *limits, enum block_op 
 		return limits->discard_max;
 	case BLOCK_WRITE_ZEROES:
 		return limits->write_zeroes_max;
+	case BLOCK_STATUS:
+		return limits->has_status ? UINT64_MAX : 0;
 	}
 	return 0;
 }
@@ -70,7 +72,7 @@ static int gate_check(const struct block_node *node, struct block_request *reque
 		return -ENOTSUP;
 	if (request->op == BLOCK_FLUSH)
 		return 0;
-	if (node->read_only && request->op != BLOCK_READ)
+	if (node->read_only && request->op != BLOCK_READ && request->op != BLOCK_STATUS)
 		return -EROFS;
 	if (((request->offset | request->bytes) & misaligned) || request->bytes > bytes_max)
 		return -EINVAL;

@@ -29,7 +29,14 @@
 /* Bytes: null-co without a size. */
 #define BLOCK_NULL_SIZE_DEFAULT (1ull << 30)
 
-enum block_op { BLOCK_READ, BLOCK_WRITE, BLOCK_FLUSH, BLOCK_DISCARD, BLOCK_WRITE_ZEROES };
+enum block_op {
+	BLOCK_READ,
+	BLOCK_WRITE,
+	BLOCK_FLUSH,
+	BLOCK_DISCARD,
+	BLOCK_WRITE_ZEROES,
+	BLOCK_STATUS, /* is what lies at the beginning of the range stored, and how far does that go? */
+};
 
 enum block_flags {
 	BLOCK_FUA = 1,       /* on stable storage before it is done (WRITE, WRITE_ZEROES) */
@@ -54,6 +61,11 @@ struct block_request {
 	struct iovec *iov;      /* READ, WRITE: at least bytes long; drivers move and shorten it */
 	unsigned iov_count;
 	block_done_fn *done;
+	/* The answer to STATUS: what lies from offset on, and for how many bytes, at least one and at most bytes. */
+	struct block_extent {
+		uint64_t bytes;
+		bool hole; /* nothing is stored, it reads as zeroes; else stored, or not known */
+	} extent;
 	/* The drivers'. */
 	unsigned frame_count;
 	struct block_channel *top;     /* where it was submitted */
@@ -77,6 +89,7 @@ struct block_limits {
 	uint64_t discard_max;     /* 0 = not supported */
 	uint64_t write_zeroes_max;
 	bool discard_zeroes; /* what was discarded reads as zeroes */
+	bool has_status;     /* can answer STATUS */
 };
 
 struct block_driver {

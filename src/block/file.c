@@ -35,6 +35,9 @@ static void file_submit(struct block_channel *channel, struct block_request *req
 	case BLOCK_WRITE_ZEROES:
 		file_space_submit(channel, request);
 		return;
+	case BLOCK_STATUS:
+		file_status_submit(channel, request);
+		return;
 	}
 	block_complete(request, -ENOTSUP);
 }

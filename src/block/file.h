@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the parts of the file driver share: file.c opens, file_lock.c locks, file_io.c moves data, file_space.c frees it. */
+/* What the parts of the file driver share: file.c opens, file_lock.c locks, file_io.c moves data, file_space.c frees it,
+ * file_status.c tells what is there. */
 #ifndef RINGLANE_BLOCK_FILE_H
 #define RINGLANE_BLOCK_FILE_H
 
@@ -14,7 +15,8 @@ struct file_node {
 	bool host_device, direct, no_flush, discard_unmap;
 	bool in_memory;         /* tmpfs: plain calls never wait for a disk */
 	uint32_t logical_block; /* bytes: of the device; of a file the sector */
-	struct worker *worker;  /* host_device that can discard, else NULL */
+	struct worker *
+		worker; /* atomic; NULL until there is one: host_device that can discard, file that was asked for STATUS */
 	/* learned by any channel, only ever switched on; relaxed */
 	bool no_nowait_read, no_nowait_write;
 	bool no_punch, no_zero_range, no_discard;
@@ -47,5 +49,7 @@ void file_io_flush(struct block_request *request);
 void file_io_finish(struct block_request *request, int result);
 /* DISCARD and WRITE_ZEROES. */
 void file_space_submit(struct block_channel *channel, struct block_request *request);
+/* STATUS, of a regular file. */
+void file_status_submit(struct block_channel *channel, struct block_request *request);
 
 #endif

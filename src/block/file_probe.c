@@ -204,6 +204,7 @@ static void probe_file_limits(struct file_node *file, const struct stat *stat)
 	limits->discard_alignment = limits->physical_block_size;
 	limits->write_zeroes_alignment = limits->physical_block_size;
 	limits->discard_zeroes = true;
+	limits->has_status = true;
 	if (file->discard_unmap)
 		limits->discard_max = BLOCK_SPACE_MAX;
 	file->in_memory = fstatfs(file->fd, &statfs) == 0 && statfs.f_type == TMPFS_MAGIC;

@@ -10,7 +10,7 @@
 
 #include <errno.h>
 
-#define ERROR_OPS_ALL (2u * (1u << BLOCK_WRITE_ZEROES) - 1)
+#define ERROR_OPS_ALL (2u * (1u << BLOCK_STATUS) - 1)
 
 struct error_node {
 	struct block_node node;

@@ -49,6 +49,7 @@ static const char *op_name(enum block_op op)
 		[BLOCK_FLUSH] = "flush",
 		[BLOCK_DISCARD] = "discard",
 		[BLOCK_WRITE_ZEROES] = "write_zeroes",
+		[BLOCK_STATUS] = "status",
 	};
 
 	return (unsigned)op < ARRAY_SIZE(names) ? names[op] : "?";

@@ -159,7 +159,7 @@ static void test_error_when_options_are_wrong_then_refused(void **state)
 {
 	struct rig *rig = *state;
 	struct block_error_config configs[] = {
-		{ .name = "bad", .op_mask = 1u << 5 },
+		{ .name = "bad", .op_mask = 2u << BLOCK_STATUS },
 		{ .name = "bad", .error = 5 },
 		{ .name = "bad", .error = -5000 },
 	};

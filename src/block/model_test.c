@@ -113,6 +113,7 @@ static void model_check(struct model *model, struct model_io *io)
 		memset(expected, 0, request->bytes);
 		break;
 	case BLOCK_FLUSH:
+	case BLOCK_STATUS:
 		break;
 	}
 }

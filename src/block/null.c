@@ -2,7 +2,8 @@
 /*
  * null-co: a disk that stores nothing. Writes vanish; reads leave the buffers as they are, or give zeroes with
  * read-zeroes=on. It has QEMU's options and defaults and is the yardstick for everything above it: without latency a
- * request is complete when submit returns. With latency each waits so long, many at a time.
+ * request is complete when submit returns. With latency each waits so long, many at a time. One that reads as zeroes is a hole
+ * as a whole; of the other one nothing can be said.
  *
  * submit runs on the channel's loop; open and resize on the main thread.
  */
@@ -34,6 +35,8 @@ static void null_finish(struct block_request *request)
 
 	if (request->op == BLOCK_READ && channel->read_zeroes)
 		iov_fill(request->iov, request->iov_count, 0, 0, request->bytes);
+	if (request->op == BLOCK_STATUS)
+		request->extent = (struct block_extent){ .bytes = request->bytes, .hole = true };
 	block_complete(request, 0);
 }
 
@@ -109,6 +112,7 @@ int block_null_open(struct block_graph *graph, const struct block_null_config *c
 	node->limits.discard_max = BLOCK_SPACE_MAX;
 	node->limits.write_zeroes_max = BLOCK_SPACE_MAX;
 	node->limits.discard_zeroes = config->read_zeroes;
+	node->limits.has_status = config->read_zeroes;
 	ret = null_check(config, error);
 	return block_graph_add(graph, node, ret, ret_node, error);
 }
