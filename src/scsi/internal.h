@@ -118,7 +118,7 @@ enum scsi_reservation_class {
 enum scsi_opcode_flags {
 	SCSI_OP_NO_ATTENTION =
 		1, /* a pending unit attention is neither told nor cleared: INQUIRY, REPORT LUNS, REQUEST SENSE */
-	SCSI_OP_NO_MEDIUM = 2, /* runs while the unit is stopped or being sanitized */
+	SCSI_OP_NO_MEDIUM = 2, /* runs while the unit is stopped */
 	SCSI_OP_WRITES = 4,    /* refused when write protected; counts as a change of the medium */
 	SCSI_OP_EXCLUSIVE = 8, /* ops->exclusive() before execute() */
 	SCSI_OP_PROTECT =
@@ -127,6 +127,7 @@ enum scsi_opcode_flags {
 	SCSI_OP_WELL_KNOWN = 64,   /* the well-known unit has it */
 	SCSI_OP_DURING_SANITIZE =
 		128, /* REQUEST SENSE, INQUIRY, REPORT LUNS and what SBC-4, 4.11.2 lets through */
+	SCSI_OP_FUA = 256, /* bit 3 of byte 1 is FUA */
 };
 
 struct scsi_opcode {
@@ -135,8 +136,8 @@ struct scsi_opcode {
 	uint8_t cdb_bytes;
 	uint8_t layout, data, reservation; /* the enums above */
 	unsigned flags;
-	/* CDB usage data (SPC-4, 6.35.3): which bits are evaluated; bits outside must be zero. usage[0] is the opcode; the
-	 * service action bits are set. */
+	/* CDB usage data (SPC-4, 6.35.3): which bits are evaluated; bits outside must be zero. usage[0] is the opcode, the
+	 * low five bits of usage[1] are the service action. */
 	uint8_t usage[16];
 	const char *name; /* as the standard writes it */
 	/* All checks have passed; ends in exactly one of the functions of task.c. */
@@ -145,6 +146,13 @@ struct scsi_opcode {
 
 extern const struct scsi_opcode scsi_opcodes[];
 extern const unsigned scsi_opcode_count;
+/* Made from the table: the first row of each opcode, and for each row the bits of bytes 0 … 15 that must be zero. */
+#define SCSI_OPCODE_UNKNOWN 255u
+struct scsi_opcode_check {
+	uint64_t refused[2];
+};
+extern uint8_t scsi_opcode_first[256];
+extern struct scsi_opcode_check scsi_opcode_checks[];
 /* NULL: there is no such command. *ret_known_opcode: the opcode exists, its service action does not. */
 const struct scsi_opcode *scsi_opcode_find(const uint8_t *cdb, bool *ret_known_opcode);
 
@@ -253,6 +261,10 @@ struct scsi_unit {
 	struct scsi_state *state; /* NULL: nothing is kept */
 	struct scsi_sanitize *sanitize;
 	bool ending; /* scsi_unit_end_jobs */
+
+	/* main thread: of scsi_unit_end_jobs */
+	void (*end_done)(void *opaque);
+	void *end_opaque;
 };
 
 struct scsi_nexus {
@@ -370,6 +382,9 @@ int scsi_state_open(struct scsi_unit *unit, const char *path,
 void scsi_state_free(struct scsi_unit *unit);
 /* Writes what is to be kept now, then next(task, 0 or -errno) on the task's loop. The unit has a state file. */
 void scsi_state_save(struct scsi_task *task, void (*next)(struct scsi_task *task, int result));
+
+/* No write to the file begins any more; done on the main loop when none is under way, perhaps before this returns. */
+void scsi_state_end(struct scsi_unit *unit, void (*done)(void *opaque), void *opaque);
 
 /* ---- mode.c, sanitize.c, copy.c ---- */
 

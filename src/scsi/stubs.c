@@ -213,6 +213,11 @@ WEAK void scsi_state_save(struct scsi_task *task, void (*next)(struct scsi_task 
 	next(task, -ENOTSUP);
 }
 
+WEAK void scsi_state_end(struct scsi_unit *unit, void (*done)(void *opaque), void *opaque)
+{
+	done(opaque);
+}
+
 WEAK void scsi_mode_default(struct scsi_mode_values *values)
 {
 	*values = (struct scsi_mode_values){ .wce = 1 };
