@@ -309,6 +309,9 @@ void scsi_task_bad_parameter(struct scsi_task *task, unsigned byte, int bit);
 /* Sense with the INFORMATION field (an LBA, or the offset of a miscompare). */
 void scsi_task_fail_info(struct scsi_task *task, enum scsi_sense_key key, enum scsi_asc asc,
 			 uint64_t information);
+/* Sense with the progress of what the unit is busy with, of 65536. */
+void scsi_task_fail_progress(struct scsi_task *task, enum scsi_sense_key key, enum scsi_asc asc,
+			     uint16_t progress);
 /* Copies data to the initiator: at most `length` bytes (the allocation length), and GOOD. */
 void scsi_task_data_in(struct scsi_task *task, const void *bytes, size_t size);
 /* The result of a block operation that failed, as the standard's sense: EIO, ENOSPC, EROFS, … */
