@@ -363,6 +363,12 @@ void scsi_unit_attention_others(struct scsi_unit *unit, const struct scsi_nexus 
 
 /* ---- names.c ---- */
 
+/* INQUIRY has four characters for it: major.minor of the version. */
+#define SCSI_REVISION_DEFAULT "0.1"
+/* The names and the WWN of the settings, or made; -EINVAL and a sentence. */
+int scsi_unit_set_names(struct scsi_unit *unit, const struct scsi_unit_config *config,
+			struct error *error);
+
 /* The identification designators of VPD page 83h (unit, target port, relative port, port group); returns their bytes. */
 unsigned scsi_designators(const struct scsi_nexus *nexus, uint8_t *bytes, size_t size);
 

@@ -245,8 +245,3 @@ WEAK unsigned scsi_designators(const struct scsi_nexus *nexus, uint8_t *bytes, s
 {
 	return 0;
 }
-
-WEAK uint64_t scsi_name_naa(const char *vendor, const char *text)
-{
-	return 0x3000000000000001ull;
-}
