@@ -47,7 +47,7 @@ struct qmp_server_config {
 	const struct qmp_handler *handlers;
 	unsigned handler_count;
 	void *opaque;
-	/* A session has bytes to send now, and had none before. */
+	/* A session has bytes to send now, and had none before. May come from within feed, sent, qmp_event, qmp_return, qmp_fail. */
 	void (*output)(struct qmp_session *session, void *session_opaque);
 };
 
@@ -66,7 +66,9 @@ void qmp_fail(struct qmp_call *call, const struct error *error);
 
 /* The greeting is there to be sent at once. */
 int qmp_session_new(struct qmp_server *server, void *opaque, struct qmp_session **ret_session);
-/* A call of it that is out stays valid and is answered into nothing. */
+/* What is sent from now on is spread over lines, for people. */
+void qmp_session_set_pretty(struct qmp_session *session);
+/* A call of it that is out stays valid and is answered into nothing. Handlers may call it; output() too, for its own session. */
 void qmp_session_close(struct qmp_session *session);
 /* Bytes from the client. -EMSGSIZE: a command longer than QMP_INPUT_MAX, the client is to be dropped. Bytes that are no JSON are
  * answered with an error. */
@@ -82,6 +84,8 @@ void qmp_session_sent(struct qmp_session *session, size_t size);
 /* Does an object fit the type of a command's arguments (or of a named struct or union)? One sentence, QEMU's words: "Parameter 'x'
  * is missing", "Parameter 'x' is unexpected", "Invalid parameter type for 'x', expected: string". */
 int qmp_schema_check(const char *type_or_command, const json_t *object, struct error *error);
+/* Is this what a command returns according to the schema? For tests. */
+int qmp_schema_check_return(const char *command, const json_t *value, struct error *error);
 /* As query-qmp-schema answers it: QEMU's SchemaInfo list. The caller owns it. */
 json_t *qmp_schema_introspect(void);
 
