@@ -10,9 +10,20 @@
 #include "base/overflow.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define PATH_MAX_TEXT 512
+
+static bool parse_hex(const char *digits, uint64_t *ret_value)
+{
+	size_t length = strspn(digits, "0123456789abcdefABCDEF");
+
+	if (length == 0 || length > 16 || digits[length])
+		return false;
+	*ret_value = strtoull(digits, NULL, 16);
+	return true;
+}
 
 bool schema_parse_number(const char *text, uint64_t *ret_value)
 {
@@ -20,6 +31,8 @@ bool schema_parse_number(const char *text, uint64_t *ret_value)
 
 	if (!text[0])
 		return false;
+	if (text[0] == '0' && (text[1] | 0x20) == 'x')
+		return parse_hex(text + 2, ret_value);
 	for (; *text; text++) {
 		if (*text < '0' || *text > '9' || mul_overflows(value, 10u, &value) ||
 		    add_overflows(value, (uint64_t)(*text - '0'), &value))

@@ -54,7 +54,7 @@ const char *schema_get_string(const json_t *tree, const char *name, const char *
 /* One line for each key. */
 void schema_print(const struct schema *schema, FILE *file);
 
-/* A number in decimal, or a size with its suffix, from text. False when it is none or too large. */
+/* A number in decimal or, after 0x, in hexadecimal; or a size with its suffix, from text. False when it is none or too large. */
 bool schema_parse_number(const char *text, uint64_t *ret_value);
 bool schema_parse_size(const char *text, uint64_t *ret_value);
 
