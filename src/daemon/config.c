@@ -16,6 +16,8 @@ void config_init(struct config *config)
 	STAILQ_INIT(&config->iothreads);
 	STAILQ_INIT(&config->blockdevs);
 	STAILQ_INIT(&config->exports);
+	STAILQ_INIT(&config->devices);
+	STAILQ_INIT(&config->uses);
 }
 
 void config_fini(struct config *config)
@@ -23,7 +25,12 @@ void config_fini(struct config *config)
 	struct iothread_spec *iothread;
 	struct blockdev_spec *blockdev;
 	struct export_spec *export;
+	struct device_spec *device;
 
+	while ((device = STAILQ_FIRST(&config->devices))) {
+		STAILQ_REMOVE_HEAD(&config->devices, next);
+		device_spec_free(device);
+	}
 	while ((export = STAILQ_FIRST(&config->exports))) {
 		STAILQ_REMOVE_HEAD(&config->exports, next);
 		export_spec_free(export);
@@ -76,6 +83,40 @@ struct blockdev_spec *config_find_blockdev(const struct config *config, const ch
 	return NULL;
 }
 
+struct export_spec *config_find_export(const struct config *config, const char *id)
+{
+	struct export_spec *spec;
+
+	STAILQ_FOREACH(spec, &config->exports, next)
+	if (!strcmp(spec->id, id))
+		return spec;
+	return NULL;
+}
+
+struct device_spec *config_find_device(const struct config *config, const char *id)
+{
+	struct device_spec *spec;
+
+	STAILQ_FOREACH(spec, &config->devices, next)
+	if (!strcmp(spec->id, id))
+		return spec;
+	return NULL;
+}
+
+void config_remove_export(struct config *config, struct export_spec *spec)
+{
+	node_use_remove(config, &spec->use);
+	STAILQ_REMOVE(&config->exports, spec, export_spec, next);
+	export_spec_free(spec);
+}
+
+void config_remove_device(struct config *config, struct device_spec *spec)
+{
+	node_use_remove(config, &spec->use);
+	STAILQ_REMOVE(&config->devices, spec, device_spec, next);
+	device_spec_free(spec);
+}
+
 int config_parse(struct config *config, int argc, char **argv, struct error *error)
 {
 	int result = options_parse(config, argc, argv, error);
@@ -89,5 +130,6 @@ int config_parse(struct config *config, int argc, char **argv, struct error *err
 		return error_set(
 			error, -EINVAL,
 			"nothing to serve: give --export, or --socket-path and --blk-file (see --help)");
-	return export_specs_check(config, error);
+	result = export_specs_check(config, error);
+	return result ? result : device_specs_check(config, error);
 }

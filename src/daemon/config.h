@@ -30,7 +30,11 @@ enum config_action {
 	CONFIG_OBJECT_HELP,
 	CONFIG_BLOCKDEV_HELP,
 	CONFIG_EXPORT_HELP,
+	CONFIG_DEVICE_HELP,
 };
+
+struct export;
+struct device;
 
 struct iothread_spec {
 	STAILQ_ENTRY(iothread_spec) next;
@@ -66,9 +70,18 @@ struct blockdev_spec {
 	bool has_size;
 	int error_number;
 	unsigned op_mask; /* 0: all */
-	bool written;     /* some export writes it */
+	bool written;     /* somebody writes it */
 };
 
+/* Who uses a node: share.c says who may be there together. */
+struct node_use {
+	STAILQ_ENTRY(node_use) next; /* in the config, once it was allowed */
+	struct blockdev_spec *node;  /* NULL: none yet */
+	const char *kind, *id;       /* "export", "device" */
+	bool writes, shares;         /* shares: another device may show the same node */
+};
+
+enum export_type { EXPORT_BLK, EXPORT_SCSI };
 enum export_address { EXPORT_UNIX, EXPORT_FD };
 
 struct export_spec {
@@ -77,16 +90,36 @@ struct export_spec {
 	const char *id, *node_name, *path, *fd_text, *serial, *iothread;
 	unsigned type, address, writethrough;
 	bool writable, fixed_iothread;
-	uint64_t num_queues, logical_block_size;
+	uint64_t num_queues, logical_block_size, cdb_size, sense_size;
 	json_t *map_value;
 	struct vq_map_entry *entries;
 	uint16_t *vqs;
 	struct vq_map_list map; /* of entries; count 0 = none given */
 	int fd;                 /* EXPORT_FD */
 	bool fd_listens;
-	struct blockdev_spec *node;
+	struct node_use use; /* of what it serves; of an adapter its disks use nodes */
 	char serial_text[BLK_ID_BYTES + 1];
 	char origin[CONFIG_ID_MAX + 16];
+	/* the server's */
+	struct export *export;  /* once it is made */
+	uint16_t relative_port; /* of an adapter; 0: none yet */
+	bool ended;             /* its socket is closed: it goes when its devices have gone */
+};
+
+/* A SCSI disk behind an adapter: QEMU's scsi-hd. */
+struct device_spec {
+	STAILQ_ENTRY(device_spec) next;
+	json_t *tree;
+	unsigned driver;
+	const char *id, *drive, *bus;
+	const char *serial, *vendor, *product, *revision, *device_id, *state_path;
+	uint64_t channel, scsi_id, lun, wwn, logical_block_size, rotation_rate;
+	bool has_scsi_id, has_lun, share_rw, read_only;
+	struct export_spec *export;
+	struct node_use use;
+	char made_id[CONFIG_ID_MAX + 1];
+	char origin[CONFIG_ID_MAX + 16];
+	struct device *device; /* once it is made */
 };
 
 /* The back-end program convention of vhost-user. */
@@ -103,6 +136,8 @@ struct config {
 	STAILQ_HEAD(, iothread_spec) iothreads;
 	STAILQ_HEAD(, blockdev_spec) blockdevs; /* a child stands before its parents */
 	STAILQ_HEAD(, export_spec) exports;
+	STAILQ_HEAD(, device_spec) devices;
+	STAILQ_HEAD(, node_use) uses;
 };
 
 void config_init(struct config *config);
@@ -114,25 +149,44 @@ int config_parse(struct config *config, int argc, char **argv, struct error *err
 int config_check_id(const char *key, const char *id, struct error *error);
 struct iothread_spec *config_find_iothread(const struct config *config, const char *id);
 struct blockdev_spec *config_find_blockdev(const struct config *config, const char *name);
+struct export_spec *config_find_export(const struct config *config, const char *id);
+struct device_spec *config_find_device(const struct config *config, const char *id);
 
 /* Each takes the tree, whatever it returns. */
 int iothread_spec_add(struct config *config, json_t *tree, struct error *error);
 int blockdev_spec_add(struct config *config, json_t *tree, struct error *error);
 int export_spec_add(struct config *config, json_t *tree, struct error *error);
+int device_spec_add(struct config *config, json_t *tree, struct error *error);
 int short_form_add(struct config *config, struct error *error);
 
 /* When all are known: references, mappings, who writes what. */
 int export_specs_check(struct config *config, struct error *error);
+int device_specs_check(struct config *config, struct error *error);
+int device_spec_check(struct config *config, struct device_spec *spec, struct error *error);
+
+/* -EPERM names who is there already. */
+int node_use_add(struct config *config, struct node_use *use, struct error *error);
+void node_use_remove(struct config *config, struct node_use *use);
+/* The node of this chain that must not be written, or NULL. */
+const struct blockdev_spec *blockdev_spec_read_only(const struct blockdev_spec *spec);
+/* Somebody writes this node, and so what lies under it. */
+void blockdev_spec_mark_written(struct blockdev_spec *spec);
 
 /* A serial that is the same in each run and differs for others: the beginning of name and a hash. */
 void export_spec_make_serial(struct export_spec *spec, const char *name, const char *hashed);
 
+/* What it says is not there any more. */
+void config_remove_export(struct config *config, struct export_spec *spec);
+void config_remove_device(struct config *config, struct device_spec *spec);
+
 void iothread_spec_free(struct iothread_spec *spec);
 void blockdev_spec_free(struct blockdev_spec *spec);
 void export_spec_free(struct export_spec *spec);
+void device_spec_free(struct device_spec *spec);
 
 void iothread_spec_print_help(FILE *file);
 void blockdev_spec_print_help(FILE *file);
 void export_spec_print_help(FILE *file);
+void device_spec_print_help(FILE *file);
 
 #endif

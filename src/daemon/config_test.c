@@ -112,7 +112,7 @@ static const struct {
 	  "--blockdev r: Parameter 'ops' does not accept 'frob', only: read, write, flush, discard, write-zeroes" },
 	/* exports */
 	{ NODE "--export nbd,id=e0,node-name=n0",
-	  "--export e0: Parameter 'type' does not accept 'nbd', only: vhost-user-blk" },
+	  "--export e0: Parameter 'type' does not accept 'nbd', only: vhost-user-blk, vhost-user-scsi" },
 	{ NODE "--export vhost-user-blk,node-name=n0",
 	  "--export vhost-user-blk: Parameter 'id' is missing" },
 	{ NODE "--export vhost-user-blk,id=e0,node-name=n0",

@@ -11,9 +11,7 @@
 #include "daemon/process.h"
 
 #include "base/clock.h"
-#include "base/cpu_list.h"
 #include "base/fd.h"
-#include "vhost_user/wire.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,11 +24,6 @@
 
 #define ACCEPT_AGAIN_NS NS_PER_S
 
-#define PROTOCOL_FEATURES                                                                         \
-	(1ull << VHU_PROTOCOL_MQ | 1ull << VHU_PROTOCOL_REPLY_ACK | 1ull << VHU_PROTOCOL_CONFIG | \
-	 1ull << VHU_PROTOCOL_CONFIGURE_MEM_SLOTS | 1ull << VHU_PROTOCOL_BACKEND_REQ |            \
-	 1ull << VHU_PROTOCOL_RESET_DEVICE | 1ull << VHU_PROTOCOL_STATUS)
-
 static void try_accept(struct export *export);
 
 /* ---- closing ---- */
@@ -38,7 +31,7 @@ static void try_accept(struct export *export);
 static void end(struct export *export)
 {
 	export->state = EXPORT_ENDED;
-	export->config.ended(export->config.opaque);
+	export->config.ended(export, export->config.opaque);
 }
 
 static void listener_removed(struct loop_fd *source)
@@ -73,11 +66,21 @@ static void finish_close(struct loop_defer *defer)
 		try_accept(export);
 }
 
+static void loops_forgotten(void *opaque)
+{
+	struct export *export = opaque;
+
+	loop_defer(export->loop, &export->finish);
+}
+
 static void connection_removed(struct loop_fd *source)
 {
 	struct export *export = container_of(source, struct export, connection);
 
-	loop_defer(export->loop, &export->finish);
+	if (export->type->forget_loops)
+		export->type->forget_loops(export->device, loops_forgotten, export);
+	else
+		loops_forgotten(export);
 }
 
 static void close_when_stopped(struct export *export, int result)
@@ -150,8 +153,8 @@ void export_operation_done(struct export *export, int result)
 /* Takes fd. */
 static int serve(struct export *export, int fd, struct error *error)
 {
-	int result = vhu_backend_new(fd, PROTOCOL_FEATURES, export_backend_ops(), export,
-				     &export->backend);
+	int result = vhu_backend_new(fd, export->type->protocol_features, export_backend_ops(),
+				     export, &export->backend);
 
 	if (result)
 		return error_set(error, result, "cannot serve a client: %s",
@@ -284,40 +287,32 @@ static int map_queues(struct export *export, struct error *error)
 	const struct export_spec *spec = export->spec;
 	struct iothreads *iothreads = export->config.iothreads;
 	struct iothread **mapped = calloc(export->queue_count, sizeof(*mapped));
-	unsigned i;
+	unsigned i, fixed = export->type->fixed_queues;
 
 	if (!mapped)
 		return error_set(error, -ENOMEM, "out of memory");
 	if (spec->map.count)
-		vq_map_apply(&spec->map, export->queue_count, find_iothread, iothreads, mapped);
+		vq_map_apply(&spec->map, export->queue_count - fixed, find_iothread, iothreads,
+			     mapped + fixed);
 	for (i = 0; i < export->queue_count; i++) {
 		export->queues[i].export = export;
-		export->queues[i].mapped =
-			spec->iothread ? iothreads_find(iothreads, spec->iothread) : mapped[i];
+		if (spec->iothread && i >= fixed)
+			mapped[i] = iothreads_find(iothreads, spec->iothread);
+		export->queues[i].mapped = mapped[i];
+		if (mapped[i])
+			iothread_ref(mapped[i]);
 	}
 	free(mapped);
 	return 0;
 }
 
-static int make_device(struct export *export, struct error *error)
-{
-	const struct export_spec *spec = export->spec;
-	struct blk_config config = {
-		.node = export->config.node,
-		.serial = spec->serial_text,
-		.logical_block_size = (uint32_t)MIN(spec->logical_block_size, UINT32_MAX),
-		.num_queues = (uint16_t)spec->num_queues,
-		.writable = spec->writable,
-	};
-
-	if (schema_get(spec->tree, "logical-block-size") && config.logical_block_size == 0)
-		return error_set(error, -EINVAL, "Parameter 'logical-block-size' must not be 0");
-	return blk_device_new(&config, &export->device, error);
-}
+static const struct export_device
+	*const types[] = { [EXPORT_BLK] = &export_blk, [EXPORT_SCSI] = &export_scsi };
 
 int export_new(const struct export_config *config, struct export **ret_export, struct error *error)
 {
-	unsigned count = (unsigned)config->spec->num_queues;
+	const struct export_device *type = types[config->spec->type];
+	unsigned count = type->fixed_queues + (unsigned)config->spec->num_queues;
 	struct export *export = calloc(1, sizeof(*export) + count * sizeof(export->queues[0]));
 	int result;
 
@@ -325,6 +320,7 @@ int export_new(const struct export_config *config, struct export **ret_export, s
 		return error_set(error, -ENOMEM, "out of memory");
 	export->config = *config;
 	export->spec = config->spec;
+	export->type = type;
 	export->loop = config->loop;
 	export->state = EXPORT_ENDED;
 	export->listen_fd = -1;
@@ -332,10 +328,10 @@ int export_new(const struct export_config *config, struct export **ret_export, s
 	export->finish.fn = finish_close;
 	export->read_on.fn = read_on;
 	export->queue_count = count;
-	export->told_size = block_node_size(config->node);
+	export->told_size = type->size ? type->size(export) : 0;
 	result = map_queues(export, error);
 	if (result == 0)
-		result = make_device(export, error);
+		result = type->make(export, error);
 	if (result) {
 		export_free(export);
 		return error_prefix(error, "%s", config->spec->origin);
@@ -346,12 +342,22 @@ int export_new(const struct export_config *config, struct export **ret_export, s
 
 void export_free(struct export *export)
 {
+	unsigned i;
+
 	if (!export)
 		return;
 	assert(export->state == EXPORT_ENDED);
 	if (export->device)
-		blk_device_free(export->device);
+		export->type->free(export->device);
+	for (i = 0; i < export->queue_count; i++)
+		if (export->queues[i].mapped)
+			iothread_unref(export->queues[i].mapped);
 	free(export);
+}
+
+bool export_is_ended(const struct export *export)
+{
+	return export->state == EXPORT_ENDED;
 }
 
 const char *export_id(const struct export *export)
@@ -363,7 +369,7 @@ const char *export_id(const struct export *export)
 
 void export_check_size(struct export *export)
 {
-	uint64_t size = block_node_size(export->config.node);
+	uint64_t size = export->type->size ? export->type->size(export) : 0;
 
 	if (size == export->told_size)
 		return;
@@ -382,35 +388,4 @@ void export_check_memory(struct export *export)
 			 "export %s: client dropped: it took away memory that it had shared",
 			 export->spec->id);
 	close_connection(export);
-}
-
-static void print_queue(const struct export *export, const struct export_queue *queue)
-{
-	struct lane_stats stats;
-	char cpus[128];
-	cpu_set_t set;
-
-	lane_get_stats(queue->lane, &stats);
-	iothread_get_cpus(queue->used, &set);
-	log_line(
-		"export %s: queue %u: iothread %s, tid %d, cpus %s, %s, requests %llu, in flight %u, batches %llu, kicks %llu, calls %llu",
-		export->spec->id, lane_index(queue->lane), iothread_id(queue->used),
-		(int)iothread_tid(queue->used), cpu_list_format(&set, cpus, sizeof(cpus)),
-		queue->running ? "running" : "stopped", (unsigned long long)stats.requests,
-		stats.in_flight, (unsigned long long)stats.batches, (unsigned long long)stats.kicks,
-		(unsigned long long)stats.calls);
-}
-
-void export_print_map(const struct export *export)
-{
-	unsigned i, count = 0;
-
-	for (i = 0; i < export->queue_count; i++) {
-		if (!export->queues[i].lane)
-			continue;
-		print_queue(export, &export->queues[i]);
-		count++;
-	}
-	if (count == 0)
-		log_line("export %s: no queue is set up", export->spec->id);
 }

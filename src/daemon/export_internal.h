@@ -5,8 +5,8 @@
  * States of an export:
  *   IDLE      no connection. accept -> SERVING; shut down -> ENDED
  *   SERVING   one connection. It ends, or shut down -> CLOSING
- *   CLOSING   the operation that is out is waited for, then all lanes are stopped, then the socket is let go of, then everything
- *             that belongs to the connection is freed -> IDLE, or ENDED
+ *   CLOSING   the operation that is out is waited for, then all lanes are stopped, then the socket is let go of, then the device
+ *             forgets the loops, then everything that belongs to the connection is freed -> IDLE, or ENDED
  *   ENDED     nothing is open
  *
  * An operation of the connection is out from the time its handler answers VHU_PENDING until export_operation_done().
@@ -15,17 +15,18 @@
 #define RINGLANE_DAEMON_EXPORT_INTERNAL_H
 
 #include "daemon/export.h"
+#include "daemon/export_device.h"
 #include "daemon/log.h"
-#include "device/blk.h"
 #include "device/lane.h"
 #include "vhost_user/backend.h"
+#include "vhost_user/wire.h"
 
 enum export_state { EXPORT_IDLE, EXPORT_SERVING, EXPORT_CLOSING, EXPORT_ENDED };
 
 struct export_queue {
 	struct export *export;
-	struct iothread *mapped; /* by the command line; NULL: automatic */
-	struct iothread *used;   /* by the lane; a reference */
+	struct iothread *mapped; /* by the options, a reference; NULL: automatic, or the main loop */
+	struct iothread *used;   /* by the lane, a reference; NULL: the main loop */
 	struct lane *lane;       /* made when the ring first starts, kept until the client goes */
 	bool running;            /* started and not yet stopped */
 };
@@ -41,7 +42,8 @@ struct export
 	dev_t path_device; /* what it was when we made it */
 	ino_t path_inode;
 	uint64_t told_size; /* of the disk, as the front end knows it */
-	struct blk_device *device;
+	const struct export_device *type;
+	void *device;
 	int listen_fd;
 	struct loop_fd listener, connection;
 	struct loop_timer accept_again;

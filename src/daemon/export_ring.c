@@ -75,7 +75,7 @@ void export_forget_rings(struct export *export)
 	mem_map_unref(export->map);
 	export->map = NULL;
 	export->features = 0;
-	blk_device_reset(export->device);
+	export->type->reset(export->device);
 }
 
 /* ---- the device ---- */
@@ -84,7 +84,7 @@ static uint64_t op_get_features(void *opaque)
 {
 	struct export *export = opaque;
 
-	return blk_device_features(export->device);
+	return export->type->features(export->device);
 }
 
 static int op_set_features(void *opaque, uint64_t features)
@@ -92,7 +92,7 @@ static int op_set_features(void *opaque, uint64_t features)
 	struct export *export = opaque;
 
 	export->features = features;
-	blk_device_set_acked(export->device, features);
+	export->type->set_acked(export->device, features);
 	return 0;
 }
 
@@ -107,8 +107,9 @@ static int op_get_config(void *opaque, uint32_t offset, void *bytes, uint32_t si
 {
 	struct export *export = opaque;
 
-	export->told_size = block_node_size(export->config.node);
-	blk_device_get_config(export->device, offset, bytes, size);
+	if (export->type->size)
+		export->told_size = export->type->size(export);
+	export->type->get_config(export->device, offset, bytes, size);
 	return 0;
 }
 
@@ -118,7 +119,7 @@ static int op_set_config(void *opaque, uint32_t offset, const void *bytes, uint3
 	struct export *export = opaque;
 
 	/* flags tell a driver's write from a migration's, and not all front ends mean the same by them; the byte is the same */
-	return blk_device_set_config(export->device, offset, bytes, size);
+	return export->type->set_config(export->device, offset, bytes, size);
 }
 
 /* ---- memory ---- */
@@ -159,38 +160,57 @@ static void ring_broke(void *opaque, unsigned index, const char *reason)
 {
 	struct export *export = opaque;
 
-	log_line_limited(&export->said, "export %s: queue %u: %s", export->spec->id, index, reason);
+	char name[EXPORT_QUEUE_NAME_MAX];
+
+	log_line_limited(&export->said, "export %s: queue %s: %s", export->spec->id,
+			 export->type->queue_name(index, name, sizeof(name)), reason);
+}
+
+static int queue_make_lane(struct export_queue *queue, unsigned index, struct iothread *iothread,
+			   struct error *error)
+{
+	struct export *export = queue->export;
+	struct lane_config config = {
+		.ops = export->type->lane_ops(index),
+		.device = export->device,
+		.index = index,
+		.loop = iothread ? iothread_loop(iothread) : export->loop,
+		.main_loop = export->loop,
+		.broken = ring_broke,
+		.opaque = export,
+	};
+	int result = lane_new(&config, &queue->lane);
+
+	if (result)
+		return error_set(error, result, "out of memory");
+	if (iothread)
+		iothread_ref(iothread);
+	queue->used = iothread;
+	if (export->type->set_loop)
+		export->type->set_loop(export->device, index, config.loop);
+	return 0;
 }
 
 /* The IOThread stays the same until the client goes, so that what a person saw in the map stays true. */
 static int queue_prepare(struct export_queue *queue, unsigned index, struct error *error)
 {
 	struct export *export = queue->export;
-	struct lane_config config = {
-		.ops = blk_lane_ops(),
-		.device = export->device,
-		.index = index,
-		.main_loop = export->loop,
-		.broken = ring_broke,
-		.opaque = export,
-	};
 	struct iothread *iothread = queue->mapped;
-	int result;
+	int result = 0;
 
 	if (queue->lane)
 		return 0;
-	if (!iothread) {
+	if (!iothread && index >= export->type->fixed_queues)
 		result = iothreads_pick(export->config.iothreads, &iothread, error);
-		if (result)
-			return result;
-	}
-	config.loop = iothread_loop(iothread);
-	result = lane_new(&config, &queue->lane);
-	if (result)
-		return error_set(error, result, "out of memory");
-	iothread_ref(iothread);
-	queue->used = iothread;
-	return 0;
+	return result ? result : queue_make_lane(queue, index, iothread, error);
+}
+
+static void say_cannot_start(struct export *export, unsigned index, const char *reason)
+{
+	char name[EXPORT_QUEUE_NAME_MAX];
+
+	log_line_limited(&export->said, "export %s: queue %s cannot start: %s", export->spec->id,
+			 export->type->queue_name(index, name, sizeof(name)), reason);
 }
 
 static void ring_started(void *opaque, struct lane *lane, int result)
@@ -199,9 +219,7 @@ static void ring_started(void *opaque, struct lane *lane, int result)
 
 	queue->running = result == 0;
 	if (result < 0)
-		log_line_limited(&queue->export->said, "export %s: queue %u cannot start: %s",
-				 queue->export->spec->id, lane_index(lane),
-				 strerrordesc_np(-result));
+		say_cannot_start(queue->export, lane_index(lane), strerrordesc_np(-result));
 	export_operation_done(queue->export, result);
 }
 
@@ -223,8 +241,7 @@ static int op_ring_start(void *opaque, unsigned index, const struct vhu_ring *ri
 
 	assert(index < export->queue_count && !queue->running);
 	if (queue_prepare(queue, index, &error)) {
-		log_line_limited(&export->said, "export %s: queue %u cannot start: %s",
-				 export->spec->id, index, error.text);
+		say_cannot_start(export, index, error.text);
 		ring_close_fds(ring);
 		return error.code;
 	}
@@ -320,7 +337,7 @@ static int op_ring_set_enabled(void *opaque, unsigned index, bool enabled)
 
 static void reset_done(struct export *export, int result)
 {
-	blk_device_reset(export->device);
+	export->type->reset(export->device);
 	export->features = 0;
 	export_operation_done(export, 0);
 }
@@ -332,7 +349,7 @@ static int op_reset(void *opaque)
 	export->operation_out = export_stop_lanes(export, reset_done);
 	if (export->operation_out)
 		return VHU_PENDING;
-	blk_device_reset(export->device);
+	export->type->reset(export->device);
 	export->features = 0;
 	return 0;
 }

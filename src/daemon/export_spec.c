@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * `--export vhost-user-blk,…`: its keys, and what must hold between exports, nodes and IOThreads.
- *
- * Who may use a node: any number of exports that only read it, or one that writes it. The rule follows nodes down to what they
- * lie on, and windows (raw with offset and size) of one node that do not overlap do not disturb each other.
+ * `--export TYPE,…`: its keys, and what must hold between exports, nodes and IOThreads.
  *
  * Pure, but for looking at inherited file descriptors. Main thread.
  */
 #include "daemon/blockdev.h"
 #include "daemon/config.h"
 
+#include "device/scsi.h"
 #include "vhost_user/backend.h"
 
 #include <errno.h>
@@ -20,15 +18,30 @@
 
 #define AT(member) offsetof(struct export_spec, member)
 
-static const struct schema_field fields[] = {
-	{ "type", SCHEMA_CHOICE, AT(type), "what to serve as", SCHEMA_REQUIRED,
-	  .choices = "vhost-user-blk" },
-	{ "id", SCHEMA_STRING, AT(id), "its name", SCHEMA_REQUIRED },
+#define FIELDS_OF_ALL                                                                           \
+	{ "type",          SCHEMA_CHOICE,                                                       \
+	  AT(type),        "what to serve as",                                                  \
+	  SCHEMA_REQUIRED, .choices = "vhost-user-blk|vhost-user-scsi" },                       \
+		{ "id", SCHEMA_STRING, AT(id), "its name", SCHEMA_REQUIRED },                   \
+		{ "addr.type",     SCHEMA_CHOICE,       AT(address), "where clients come from", \
+		  SCHEMA_REQUIRED, .choices = "unix|fd" },                                      \
+		{ "addr.path", SCHEMA_STRING, AT(path), "unix: path of the socket" },           \
+	{                                                                                       \
+		"addr.str", SCHEMA_STRING, AT(fd_text), "fd: number of an inherited socket"     \
+	}
+
+#define FIELDS_OF_THREADS                                                                    \
+	{ "iothread", SCHEMA_STRING, AT(iothread), "the IOThread of all queues" },           \
+		{ "iothread-vq-mapping", SCHEMA_TREE, AT(map_value),                         \
+		  "which IOThread serves which queues: .N.iothread=ID and .N.vqs.M=QUEUE" }, \
+	{                                                                                    \
+		"fixed-iothread", SCHEMA_BOOL, AT(fixed_iothread),                           \
+			"always so: queues do not move", .fallback = "on"                    \
+	}
+
+static const struct schema_field blk_fields[] = {
+	FIELDS_OF_ALL,
 	{ "node-name", SCHEMA_STRING, AT(node_name), "the node to serve", SCHEMA_REQUIRED },
-	{ "addr.type", SCHEMA_CHOICE, AT(address), "where clients come from", SCHEMA_REQUIRED,
-	  .choices = "unix|fd" },
-	{ "addr.path", SCHEMA_STRING, AT(path), "unix: path of the socket" },
-	{ "addr.str", SCHEMA_STRING, AT(fd_text), "fd: number of an inherited socket" },
 	{ "writable", SCHEMA_BOOL, AT(writable), "let the guest write", .fallback = "off" },
 	{ "num-queues", SCHEMA_NUMBER, AT(num_queues), "virtqueues offered", .fallback = "128",
 	  .min = 1, .max = VHU_QUEUES_MAX },
@@ -36,17 +49,35 @@ static const struct schema_field fields[] = {
 	  "block size of the disk; the smallest that is possible when not given" },
 	{ "serial", SCHEMA_STRING, AT(serial),
 	  "serial number, at most 20 bytes; made of the id when not given" },
-	{ "iothread", SCHEMA_STRING, AT(iothread), "the IOThread of all queues" },
-	{ "iothread-vq-mapping", SCHEMA_TREE, AT(map_value),
-	  "which IOThread serves which queues: .N.iothread=ID and .N.vqs.M=QUEUE" },
-	{ "fixed-iothread", SCHEMA_BOOL, AT(fixed_iothread), "always so: queues do not move",
-	  .fallback = "on" },
+	FIELDS_OF_THREADS,
 	{ "writethrough", SCHEMA_CHOICE, AT(writethrough), "not forced: the guest decides",
 	  .fallback = "off", .choices = "off" },
 };
 
-static const struct schema schema = { "vhost-user-blk", "a virtio disk", fields,
-				      ARRAY_SIZE(fields) };
+static const struct schema_field scsi_fields[] = {
+	FIELDS_OF_ALL,
+	{ "num-queues", SCHEMA_NUMBER, AT(num_queues), "request queues offered", .fallback = "128",
+	  .min = 1, .max = VHU_QUEUES_MAX - SCSI_QUEUE_FIRST },
+	FIELDS_OF_THREADS,
+	{ "cdb-size", SCHEMA_NUMBER, AT(cdb_size), "bytes of the CDB in a request",
+	  .fallback = "32", .min = 16, .max = SCSI_CDB_MAX },
+	{ "sense-size", SCHEMA_NUMBER, AT(sense_size), "bytes of the sense data in a response",
+	  .fallback = "96", .min = 18, .max = SCSI_SENSE_MAX },
+};
+
+static const struct schema schemas[] = {
+	[EXPORT_BLK] = { "vhost-user-blk", "a virtio disk", blk_fields, ARRAY_SIZE(blk_fields) },
+	[EXPORT_SCSI] = { "vhost-user-scsi", "a virtio SCSI adapter; its disks come by --device",
+			  scsi_fields, ARRAY_SIZE(scsi_fields) },
+};
+
+/* A type that nobody knows is refused by any of them. */
+static const struct schema *find_schema(const json_t *tree)
+{
+	const char *type = schema_get_string(tree, "type", "");
+
+	return &schemas[strcmp(type, schemas[EXPORT_SCSI].name) ? EXPORT_BLK : EXPORT_SCSI];
+}
 
 /* ---- one export ---- */
 
@@ -232,13 +263,13 @@ static int refuse_duplicate(const struct config *config, const struct export_spe
 
 static int read_spec(struct config *config, struct export_spec *spec, struct error *error)
 {
-	int result = schema_read(&schema, spec->tree, spec, error);
+	int result = schema_read(find_schema(spec->tree), spec->tree, spec, error);
 
 	if (result == 0)
 		result = config_check_id("id", spec->id, error);
 	if (result == 0)
 		result = read_address(spec, error);
-	if (result == 0)
+	if (result == 0 && spec->type == EXPORT_BLK)
 		result = read_serial(spec, error);
 	if (result == 0)
 		result = read_map(spec, error);
@@ -277,96 +308,15 @@ void export_spec_free(struct export_spec *spec)
 
 void export_spec_print_help(FILE *file)
 {
-	schema_print(&schema, file);
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(schemas); i++) {
+		fprintf(file, "  %s: %s\n", schemas[i].name, schemas[i].help);
+		schema_print(&schemas[i], file);
+	}
 }
 
 /* ---- between exports ---- */
-
-/* What an export uses of a node: a range of its bytes. */
-struct claim {
-	const struct blockdev_spec *node;
-	uint64_t offset, length;
-};
-
-/* Moves the claim to the node below; false when there is none. */
-static bool claim_descend(struct claim *claim)
-{
-	const struct blockdev_spec *node = claim->node;
-
-	if (!node->child)
-		return false;
-	if (node->driver->is_window) {
-		uint64_t size = node->has_size ? node->values.size : UINT64_MAX;
-		uint64_t left = size > claim->offset ? size - claim->offset : 0;
-
-		claim->length = MIN(claim->length, left);
-		claim->offset +=
-			node->values
-				.offset; /* past the end of any disk it wraps, and is refused when opened */
-	}
-	claim->node = node->child;
-	return true;
-}
-
-static bool claims_overlap(const struct claim *a, const struct claim *b)
-{
-	const struct claim *low = a->offset <= b->offset ? a : b, *high = low == a ? b : a;
-
-	return high->offset - low->offset < low->length;
-}
-
-/* The node where two exports meet, or NULL. */
-static const struct blockdev_spec *find_meeting(const struct export_spec *a,
-						const struct export_spec *b)
-{
-	struct claim of_a = { a->node, 0, UINT64_MAX };
-
-	do {
-		struct claim of_b = { b->node, 0, UINT64_MAX };
-
-		do {
-			if (of_a.node == of_b.node && claims_overlap(&of_a, &of_b))
-				return of_a.node;
-		} while (claim_descend(&of_b));
-	} while (claim_descend(&of_a));
-	return NULL;
-}
-
-static int check_sharing(const struct config *config, const struct export_spec *spec,
-			 struct error *error)
-{
-	const struct export_spec *other;
-	const struct blockdev_spec *node;
-
-	STAILQ_FOREACH(other, &config->exports, next)
-	{
-		if (other == spec)
-			return 0;
-		if (!other->writable && !spec->writable)
-			continue;
-		node = find_meeting(other, spec);
-		if (node)
-			return error_set(
-				error, -EPERM,
-				"node '%s' is used by export '%s' already, and only exports that do not write can share one",
-				node->name, other->id);
-	}
-	return 0;
-}
-
-static int mark_written(struct export_spec *spec, struct error *error)
-{
-	struct blockdev_spec *node;
-
-	for (node = spec->node; spec->writable && node; node = node->child) {
-		if (node->values.read_only)
-			return error_set(error, -EROFS,
-					 "Cannot export read-only node '%s' as writable",
-					 node->name);
-		node->written = true;
-	}
-	return 0;
-}
 
 /* The validation asks only whether there is one. */
 static struct iothread *find_iothread(void *opaque, const char *id)
@@ -388,17 +338,35 @@ static int check_threads(struct config *config, const struct export_spec *spec, 
 			       error);
 }
 
-static int check_spec(struct config *config, struct export_spec *spec, struct error *error)
+static int claim_node(struct config *config, struct export_spec *spec, struct error *error)
 {
+	struct blockdev_spec *node = config_find_blockdev(config, spec->node_name);
+	const struct blockdev_spec *read_only = node ? blockdev_spec_read_only(node) : NULL;
 	int result;
 
-	spec->node = config_find_blockdev(config, spec->node_name);
-	if (!spec->node)
+	if (!node)
 		return error_set(error, -ENOENT, "Cannot find node-name '%s'", spec->node_name);
-	result = check_threads(config, spec, error);
-	if (result == 0)
-		result = mark_written(spec, error);
-	return result ? result : check_sharing(config, spec, error);
+	if (spec->writable && read_only)
+		return error_set(error, -EROFS, "Cannot export read-only node '%s' as writable",
+				 read_only->name);
+	spec->use = (struct node_use){
+		.node = node, .kind = "export", .id = spec->id, .writes = spec->writable
+	};
+	result = node_use_add(config, &spec->use, error);
+	if (result)
+		spec->use.node = NULL;
+	else if (spec->writable)
+		blockdev_spec_mark_written(node);
+	return result;
+}
+
+static int check_spec(struct config *config, struct export_spec *spec, struct error *error)
+{
+	int result = check_threads(config, spec, error);
+
+	if (result == 0 && spec->type == EXPORT_BLK)
+		result = claim_node(config, spec, error);
+	return result;
 }
 
 int export_specs_check(struct config *config, struct error *error)

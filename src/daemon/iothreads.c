@@ -8,7 +8,7 @@
 #include <string.h>
 
 struct iothreads {
-	struct iothread **named; /* in the order of the command line */
+	struct iothread **named; /* in the order of their making */
 	unsigned named_count;
 	struct iothread **automatic;
 	unsigned automatic_count, automatic_max;
@@ -24,24 +24,48 @@ static unsigned count_cpus(void)
 	return (unsigned)CPU_COUNT(&set);
 }
 
+int iothreads_add(struct iothreads *iothreads, const struct iothread_spec *spec,
+		  struct error *error)
+{
+	struct iothread_config wanted = {
+		.id = spec->id,
+		.poll = { spec->poll_max_ns, spec->poll_grow, spec->poll_shrink },
+		.pinned = spec->pinned,
+		.cpus = spec->cpus,
+	};
+	struct iothread **named =
+		reallocarray(iothreads->named, iothreads->named_count + 1, sizeof(*named));
+	int result;
+
+	if (!named)
+		return error_set(error, -ENOMEM, "out of memory");
+	iothreads->named = named;
+	result = iothread_new(&wanted, &named[iothreads->named_count], error);
+	if (result == 0)
+		iothreads->named_count++;
+	return result;
+}
+
+void iothreads_remove(struct iothreads *iothreads, struct iothread *iothread)
+{
+	unsigned i;
+
+	for (i = 0; iothreads->named[i] != iothread; i++)
+		;
+	iothread_free(iothread);
+	iothreads->named_count--;
+	memmove(&iothreads->named[i], &iothreads->named[i + 1],
+		(iothreads->named_count - i) * sizeof(iothreads->named[0]));
+}
+
 static int start_named(struct iothreads *iothreads, const struct config *config,
 		       struct error *error)
 {
 	const struct iothread_spec *spec;
 
 	STAILQ_FOREACH(spec, &config->iothreads, next)
-	{
-		struct iothread_config wanted = {
-			.id = spec->id,
-			.poll = { spec->poll_max_ns, spec->poll_grow, spec->poll_shrink },
-			.pinned = spec->pinned,
-			.cpus = spec->cpus,
-		};
-
-		if (iothread_new(&wanted, &iothreads->named[iothreads->named_count], error))
-			return error_prefix(error, "--object %s", spec->id);
-		iothreads->named_count++;
-	}
+	if (iothreads_add(iothreads, spec, error))
+		return error_prefix(error, "--object %s", spec->id);
 	return 0;
 }
 
@@ -49,18 +73,14 @@ int iothreads_new(const struct config *config, struct iothreads **ret_iothreads,
 		  struct error *error)
 {
 	struct iothreads *iothreads = calloc(1, sizeof(*iothreads));
-	const struct iothread_spec *spec;
-	unsigned count = 1, cpus = count_cpus();
+	unsigned cpus = count_cpus();
 	int result;
 
 	if (!iothreads)
 		return error_set(error, -ENOMEM, "out of memory");
-	STAILQ_FOREACH(spec, &config->iothreads, next)
-	count++;
 	iothreads->automatic_max = cpus;
-	iothreads->named = calloc(count, sizeof(*iothreads->named));
 	iothreads->automatic = calloc(cpus, sizeof(*iothreads->automatic));
-	if (!iothreads->named || !iothreads->automatic)
+	if (!iothreads->automatic)
 		result = error_set(error, -ENOMEM, "out of memory");
 	else
 		result = start_named(iothreads, config, error);
@@ -133,4 +153,12 @@ int iothreads_pick(struct iothreads *iothreads, struct iothread **ret_iothread, 
 	iothreads->automatic[iothreads->automatic_count++] = made;
 	*ret_iothread = made;
 	return 0;
+}
+
+struct iothread *iothreads_get(const struct iothreads *iothreads, unsigned index)
+{
+	if (index < iothreads->named_count)
+		return iothreads->named[index];
+	index -= iothreads->named_count;
+	return index < iothreads->automatic_count ? iothreads->automatic[index] : NULL;
 }

@@ -41,11 +41,14 @@ static int print(enum config_action action)
 	case CONFIG_EXPORT_HELP:
 		export_spec_print_help(stdout);
 		break;
+	case CONFIG_DEVICE_HELP:
+		device_spec_print_help(stdout);
+		break;
 	}
 	return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-static int serve(const struct config *config, struct error *error)
+static int serve(struct config *config, struct error *error)
 {
 	struct server *server;
 	int ready_fd = -1, status;

@@ -60,6 +60,12 @@ static int take_export(struct config *config, const char *value, struct error *e
 	return take_help_or_tree(config, value, CONFIG_EXPORT_HELP, "type", export_spec_add, error);
 }
 
+static int take_device(struct config *config, const char *value, struct error *error)
+{
+	return take_help_or_tree(config, value, CONFIG_DEVICE_HELP, "driver", device_spec_add,
+				 error);
+}
+
 static int take_pidfile(struct config *config, const char *value, struct error *error)
 {
 	config->pidfile = value;
@@ -117,7 +123,8 @@ static int take_version(struct config *config, const char *value, struct error *
 static const struct option options[] = {
 	{ "blockdev", 0, "KEYS|JSON", "add a node: a disk, or a layer over one", take_blockdev },
 	{ "object", 0, "KEYS|JSON", "add an IOThread", take_object },
-	{ "export", 0, "KEYS|JSON", "serve a node on a socket", take_export },
+	{ "export", 0, "KEYS|JSON", "serve a disk or a SCSI adapter on a socket", take_export },
+	{ "device", 0, "KEYS|JSON", "put a disk behind a SCSI adapter", take_device },
 	{ "pidfile", 0, "PATH", "write the process id there once everything listens",
 	  take_pidfile },
 	{ "daemonize", 0, NULL, "go to the background once everything listens", take_daemonize },
@@ -232,8 +239,10 @@ void options_print_help(FILE *file)
 	iothread_spec_print_help(file);
 	fputs("\nKeys of --blockdev, by driver:\n", file);
 	blockdev_spec_print_help(file);
-	fputs("\nKeys of --export vhost-user-blk:\n", file);
+	fputs("\nKeys of --export, by type:\n", file);
 	export_spec_print_help(file);
+	fputs("\nKeys of --device scsi-hd:\n", file);
+	device_spec_print_help(file);
 	fputs("\nSignals: TERM and INT finish what is in flight and exit; HUP reads the sizes of all images again;\n"
 	      "USR1 prints which IOThread serves which queue.\n",
 	      file);

@@ -7,14 +7,11 @@
  *   HUP         look at the sizes of all nodes again, tell front ends
  *   USR1        print the lane map
  */
-#include "daemon/server.h"
+#include "daemon/server_internal.h"
 
 #include "base/fd.h"
 #include "daemon/blockdev.h"
-#include "daemon/export.h"
-#include "daemon/iothreads.h"
 #include "daemon/log.h"
-#include "daemon/process.h"
 #include "mem/fault.h"
 
 #include <errno.h>
@@ -24,65 +21,6 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
-
-struct server {
-	const struct config *config;
-	struct loop *loop;
-	struct iothreads *iothreads;
-	struct block_graph *graph;
-	struct export **exports;
-	unsigned export_count;
-	unsigned live; /* exports that listen or serve */
-	struct pidfile pidfile;
-	int signal_fd, fault_fd;
-	struct loop_fd signals, faults;
-	bool stopping;
-};
-
-/* ---- ends ---- */
-
-static void signals_removed(struct loop_fd *source)
-{
-	struct server *server = container_of(source, struct server, signals);
-
-	loop_stop(server->loop);
-}
-
-static void faults_removed(struct loop_fd *source)
-{
-	struct server *server = container_of(source, struct server, faults);
-
-	loop_fd_remove(&server->signals, signals_removed);
-}
-
-static void export_ended(void *opaque)
-{
-	struct server *server = opaque;
-
-	if (--server->live == 0)
-		loop_fd_remove(&server->faults, faults_removed);
-}
-
-static void shut_down(struct server *server)
-{
-	unsigned i;
-
-	server->stopping = true;
-	for (i = 0; i < server->export_count; i++)
-		export_shut_down(server->exports[i]);
-}
-
-/* Somebody asked twice: requests that do not end are not waited for. */
-static void end_at_once(struct server *server)
-{
-	unsigned i;
-
-	for (i = 0; i < server->export_count; i++)
-		export_unlink(server->exports[i]);
-	pidfile_remove(&server->pidfile);
-	log_line("ended with requests in flight");
-	_exit(EXIT_FAILURE);
-}
 
 /* ---- signals ---- */
 
@@ -96,19 +34,20 @@ static void refresh_node(struct block_node *node, void *opaque)
 
 static void refresh(struct server *server)
 {
-	unsigned i;
+	struct export_spec *spec;
 
 	block_graph_each(server->graph, refresh_node, server);
-	for (i = 0; i < server->export_count; i++)
-		export_check_size(server->exports[i]);
+	STAILQ_FOREACH(spec, &server->config->exports, next)
+	export_check_size(spec->export);
+	devices_check_sizes(server->devices);
 }
 
 static void print_map(const struct server *server)
 {
-	unsigned i;
+	const struct export_spec *spec;
 
-	for (i = 0; i < server->export_count; i++)
-		export_print_map(server->exports[i]);
+	STAILQ_FOREACH(spec, &server->config->exports, next)
+	export_print_map(spec->export);
 }
 
 static void take_signal(struct server *server, unsigned number)
@@ -117,8 +56,8 @@ static void take_signal(struct server *server, unsigned number)
 	case SIGTERM:
 	case SIGINT:
 		if (server->stopping)
-			end_at_once(server);
-		shut_down(server);
+			server_end_at_once(server);
+		server_shut_down(server);
 		break;
 	case SIGHUP:
 		refresh(server);
@@ -142,11 +81,11 @@ static void signals_ready(struct loop_fd *source, unsigned revents)
 static void faults_ready(struct loop_fd *source, unsigned revents)
 {
 	struct server *server = container_of(source, struct server, faults);
-	unsigned i;
+	struct export_spec *spec;
 
 	event_fd_clear(server->fault_fd);
-	for (i = 0; i < server->export_count; i++)
-		export_check_memory(server->exports[i]);
+	STAILQ_FOREACH(spec, &server->config->exports, next)
+	export_check_memory(spec->export);
 }
 
 static int open_faults(struct server *server, struct error *error)
@@ -199,55 +138,96 @@ static int open_loop(struct server *server, struct error *error)
 	return result ? result : open_signals(server, error);
 }
 
+static void devices_idle(void *opaque)
+{
+	struct server *server = opaque;
+
+	loop_defer(server->loop, &server->reap);
+}
+
 static int open_nodes(struct server *server, struct error *error)
 {
-	server->graph = block_graph_new();
-	if (!server->graph)
+	struct devices_config config = { .loop = server->loop,
+					 .idle = devices_idle,
+					 .opaque = server };
+
+	config.graph = server->graph = block_graph_new();
+	server->devices = server->graph ? devices_new(&config) : NULL;
+	if (!server->devices)
 		return error_set(error, -ENOMEM, "out of memory");
 	return blockdevs_open(server->config, server->graph, error);
 }
 
+/* The first one that no adapter has: in the order of their making, as long as none goes. */
+static uint16_t pick_relative_port(const struct server *server)
+{
+	const struct export_spec *spec = STAILQ_FIRST(&server->config->exports);
+	uint16_t port = 1;
+
+	while (spec) {
+		if (spec->relative_port == port) {
+			port++;
+			spec = STAILQ_FIRST(&server->config->exports);
+		} else {
+			spec = STAILQ_NEXT(spec, next);
+		}
+	}
+	return port;
+}
+
+int server_make_export(struct server *server, struct export_spec *spec, struct error *error)
+{
+	struct export_config config = {
+		.spec = spec,
+		.loop = server->loop,
+		.iothreads = server->iothreads,
+		.ended = server_export_ended,
+		.opaque = server,
+	};
+
+	if (spec->use.node)
+		config.node = block_graph_find(server->graph, spec->use.node->name);
+	else
+		spec->relative_port = pick_relative_port(server);
+	config.relative_port = spec->relative_port;
+	return export_new(&config, &spec->export, error);
+}
+
 static int make_exports(struct server *server, struct error *error)
 {
-	const struct export_spec *spec;
-	unsigned count = 0;
+	struct export_spec *spec;
 	int result;
 
 	STAILQ_FOREACH(spec, &server->config->exports, next)
-	count++;
-	server->exports = calloc(count, sizeof(*server->exports));
-	if (!server->exports)
-		return error_set(error, -ENOMEM, "out of memory");
-	STAILQ_FOREACH(spec, &server->config->exports, next)
 	{
-		struct export_config config = {
-			.spec = spec,
-			.loop = server->loop,
-			.iothreads = server->iothreads,
-			.node = block_graph_find(server->graph, spec->node->name),
-			.ended = export_ended,
-			.opaque = server,
-		};
-
-		result = export_new(&config, &server->exports[server->export_count], error);
+		result = server_make_export(server, spec, error);
 		if (result)
 			return result;
-		server->export_count++;
 	}
+	return 0;
+}
+
+static int make_devices(struct server *server, struct error *error)
+{
+	struct device_spec *spec;
+
+	STAILQ_FOREACH(spec, &server->config->devices, next)
+	if (device_new(server->devices, spec, error))
+		return error_prefix(error, "%s", spec->origin);
 	return 0;
 }
 
 /* Last, because it is the first thing that others see. */
 static int listen_all(struct server *server, struct error *error)
 {
-	unsigned i;
+	struct export_spec *spec;
 	int result;
 
-	for (i = 0; i < server->export_count; i++) {
-		result = export_listen(server->exports[i], error);
+	STAILQ_FOREACH(spec, &server->config->exports, next)
+	{
+		result = export_listen(spec->export, error);
 		if (result)
 			return result;
-		server->live++;
 	}
 	return server->config->pidfile ?
 		       pidfile_write(&server->pidfile, server->config->pidfile, error) :
@@ -256,18 +236,18 @@ static int listen_all(struct server *server, struct error *error)
 
 static int open_all(struct server *server, struct error *error)
 {
-	int result = open_loop(server, error);
+	int result = iothreads_new(server->config, &server->iothreads, error);
 
-	if (result == 0)
-		result = iothreads_new(server->config, &server->iothreads, error);
 	if (result == 0)
 		result = open_nodes(server, error);
 	if (result == 0)
 		result = make_exports(server, error);
+	if (result == 0)
+		result = make_devices(server, error);
 	return result ? result : listen_all(server, error);
 }
 
-int server_new(const struct config *config, struct server **ret_server, struct error *error)
+int server_new(struct config *config, struct server **ret_server, struct error *error)
 {
 	struct server *server = calloc(1, sizeof(*server));
 	int result;
@@ -276,12 +256,16 @@ int server_new(const struct config *config, struct server **ret_server, struct e
 		return error_set(error, -ENOMEM, "out of memory");
 	server->config = config;
 	server->signal_fd = server->fault_fd = server->pidfile.fd = -1;
-	result = open_all(server, error);
-	if (result) {
-		if (server->live) {
-			shut_down(server);
+	server_end_init(server);
+	result = open_loop(server, error);
+	if (result == 0) {
+		result = open_all(server, error);
+		if (result && server->devices) {
+			server_shut_down(server);
 			loop_run(server->loop);
 		}
+	}
+	if (result) {
 		server_free(server);
 		return result;
 	}
@@ -297,9 +281,7 @@ int server_run(struct server *server)
 
 void server_free(struct server *server)
 {
-	while (server->export_count)
-		export_free(server->exports[--server->export_count]);
-	free(server->exports);
+	devices_free(server->devices);
 	block_graph_free(server->graph);
 	iothreads_free(server->iothreads);
 	loop_free(server->loop);

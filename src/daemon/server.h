@@ -10,8 +10,8 @@
 
 struct server;
 
-/* Everything is open and listens, or nothing is and the sentence says why. */
-int server_new(const struct config *config, struct server **ret_server, struct error *error);
+/* Everything is open and listens, or nothing is and the sentence says why. What goes while it serves, goes from the config too. */
+int server_new(struct config *config, struct server **ret_server, struct error *error);
 /* Serves until a signal ends it or no client can come any more. Returns the exit status. */
 int server_run(struct server *server);
 void server_free(struct server *server);
