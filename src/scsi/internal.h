@@ -72,6 +72,9 @@ static inline void be64_put(uint8_t *p, uint64_t v)
 	be32_put(p + 4, (uint32_t)v);
 }
 
+/* Bytes that one command moves at most: VPD page B0h tells it, target.c checks it. */
+#define SCSI_TRANSFER_BYTES_MAX (64u << 20)
+
 /* ---- the table ---- */
 
 /* Where a CDB has its LBA and number of blocks, or its allocation or parameter list length. */
@@ -360,6 +363,15 @@ void scsi_nexus_clear_attention(struct scsi_nexus *nexus, enum scsi_asc attentio
 /* Every nexus of the unit but `except` (may be NULL). Under the unit's lock. */
 void scsi_unit_attention_others(struct scsi_unit *unit, const struct scsi_nexus *except,
 				enum scsi_asc attention);
+
+/* ---- vpd.c: what several commands tell alike ---- */
+
+/* Logical block provisioning: UNMAP and WRITE SAME with UNMAP deallocate. */
+bool scsi_unit_can_unmap(const struct scsi_unit *unit);
+/* What was unmapped reads as zeroes. */
+bool scsi_unit_unmap_zeroes(const struct scsi_unit *unit);
+/* The only target port group: in its designator and in REPORT TARGET PORT GROUPS. */
+#define SCSI_TARGET_PORT_GROUP 1u
 
 /* ---- names.c ---- */
 
