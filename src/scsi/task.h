@@ -27,6 +27,7 @@ enum scsi_fit {
 
 struct scsi_task;
 struct scsi_opcode;
+struct scsi_steps;
 
 /* Another unit that the same initiator sees: EXTENDED COPY. Found by its NAA name, held until it is put back. */
 struct scsi_peer {
@@ -80,7 +81,8 @@ struct scsi_task {
 	uint64_t length; /* allocation or parameter list length, bytes */
 	uint8_t *buffer; /* of a command that needs one; freed at the end */
 	size_t buffer_bytes;
-	void *state; /* of a command with many steps; freed at the end */
+	void *state;              /* of a command with many steps; freed at the end */
+	struct scsi_steps *steps; /* in state; NULL: it ends as soon as its I/O does */
 	void (*next)(struct scsi_task *task,
 		     int result); /* after block I/O, exclusive(), abort_marked() */
 	struct iovec vector;
@@ -90,6 +92,9 @@ struct scsi_task {
 void scsi_task_execute(struct scsi_task *task);
 /* Any of the asynchronous ops has done what it was asked for. On the task's loop. */
 void scsi_task_resume(struct scsi_task *task);
+/* The command has been aborted while it is executed: if it has many steps, it ends after the one that is under way. done() comes as
+ * always, perhaps before this returns. On the task's loop. */
+void scsi_task_cancel(struct scsi_task *task);
 /* The command is aborted before it was resumed: frees what it has and completes it (its status means nothing). */
 void scsi_task_abandon(struct scsi_task *task);
 #endif
