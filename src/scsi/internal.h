@@ -12,7 +12,8 @@
  * inquiry.c      standard data; vpd.c: the pages
  * discovery.c    REPORT LUNS, REPORT SUPPORTED OPERATION CODES / TASK MANAGEMENT FUNCTIONS, TARGET PORT GROUPS
  * mode.c         MODE SENSE and SELECT; mode_page.c: the pages as data
- * status.c       TEST UNIT READY, REQUEST SENSE, START STOP UNIT, PREVENT ALLOW, LOG SENSE, READ DEFECT DATA, READ CAPACITY
+ * status.c       TEST UNIT READY, REQUEST SENSE, START STOP UNIT, PREVENT ALLOW, READ DEFECT DATA, READ CAPACITY
+ * log.c          LOG SENSE
  * reservation.c  SPC-2 reservations; pr_in.c, pr_out.c: persistent ones; state.c: what is kept in a file
  * block_io.c     READ, WRITE, SYNCHRONIZE CACHE, PRE-FETCH, WRITE ATOMIC
  * verify.c       VERIFY, WRITE AND VERIFY
@@ -164,7 +165,7 @@ void scsi_test_unit_ready(struct scsi_task *task); /* status.c */
 void scsi_request_sense(struct scsi_task *task);
 void scsi_start_stop_unit(struct scsi_task *task);
 void scsi_prevent_allow(struct scsi_task *task);
-void scsi_log_sense(struct scsi_task *task);
+void scsi_log_sense(struct scsi_task *task);        /* log.c */
 void scsi_read_defect_data(struct scsi_task *task); /* 10, 12 */
 void scsi_read_capacity_10(struct scsi_task *task);
 void scsi_read_capacity_16(struct scsi_task *task);
@@ -364,12 +365,22 @@ void scsi_nexus_clear_attention(struct scsi_nexus *nexus, enum scsi_asc attentio
 void scsi_unit_attention_others(struct scsi_unit *unit, const struct scsi_nexus *except,
 				enum scsi_asc attention);
 
+/* ---- status.c ---- */
+
+/* What REQUEST SENSE and LOG SENSE tell of informational exceptions. */
+enum scsi_asc scsi_unit_exception(struct scsi_unit *unit);
+
 /* ---- vpd.c: what several commands tell alike ---- */
 
 /* Logical block provisioning: UNMAP and WRITE SAME with UNMAP deallocate. */
 bool scsi_unit_can_unmap(const struct scsi_unit *unit);
 /* What was unmapped reads as zeroes. */
 bool scsi_unit_unmap_zeroes(const struct scsi_unit *unit);
+/* Limits of space.c and atomic.c, in blocks: page B0h tells them. WRITE SAME of no blocks goes to the end (WSNZ 0). */
+#define SCSI_UNMAP_DESCRIPTORS_MAX 256u
+#define SCSI_UNMAP_BLOCKS_MAX (1u << 23)
+#define SCSI_WRITE_SAME_BLOCKS_MAX (1u << 23)
+#define SCSI_COMPARE_BLOCKS_MAX 255u
 /* The only target port group: in its designator and in REPORT TARGET PORT GROUPS. */
 #define SCSI_TARGET_PORT_GROUP 1u
 
