@@ -17,9 +17,9 @@ enum step {
 	STEP_TOO_DEEP,
 };
 
-void json_stream_init(struct json_stream *stream)
+void json_stream_init(struct json_stream *stream, size_t value_max)
 {
-	*stream = (struct json_stream){ 0 };
+	*stream = (struct json_stream){ .value_max = value_max };
 }
 
 void json_stream_fini(struct json_stream *stream)
@@ -200,6 +200,9 @@ static int finish(struct json_stream *stream, enum step step, json_t **ret_value
 		return error_set(error, -EINVAL, "JSON parse error, more than %d levels of nesting",
 				 JSON_STREAM_DEPTH);
 	default:
+		if (size > stream->value_max)
+			return error_set(error, -EMSGSIZE, "a value of %zu bytes is too long",
+					 size);
 		/* A word may have the byte that ended it. */
 		return parse(value, size - ((unsigned char)value[size - 1] == RESET_BYTE),
 			     ret_value, error);

@@ -32,7 +32,7 @@ struct qmp_session {
 	unsigned users;        /* functions that are at work with it: it outlives them */
 	bool negotiated, pretty, advancing;
 	bool closed; /* the last user frees it */
-	bool failed; /* no memory: the next feed says so */
+	int fault;   /* -ENOMEM, -EMSGSIZE: it is over, the next feed says so */
 };
 
 struct qmp_call {

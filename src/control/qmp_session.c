@@ -76,7 +76,8 @@ void qmp_session_send(struct qmp_session *session, json_t *message, enum qmp_urg
 		forget_sent(session);
 	if (!message || !append_message(session, message)) {
 		session->output_size = before;
-		session->failed = urgency == QMP_ANSWER || session->failed;
+		if (urgency == QMP_ANSWER)
+			session->fault = -ENOMEM;
 	} else if (urgency == QMP_EVENT && session->output_size > QMP_OUTPUT_MAX) {
 		session->output_size = before;
 	}
@@ -106,7 +107,7 @@ void qmp_session_sent(struct qmp_session *session, size_t size)
 
 static bool may_advance(const struct qmp_session *session)
 {
-	return !session->closed && !session->failed && !session->call &&
+	return !session->closed && !session->fault && !session->call &&
 	       count_output(session) < QMP_OUTPUT_PAUSE;
 }
 
@@ -123,6 +124,8 @@ void qmp_session_advance(struct qmp_session *session)
 		result = json_stream_next(&session->input, &request, &error);
 		if (result > 0)
 			qmp_execute(session, request);
+		else if (result == -EMSGSIZE)
+			session->fault = result;
 		else if (result < 0)
 			qmp_session_refuse(session, "GenericError", error.text, NULL);
 	}
@@ -131,8 +134,8 @@ void qmp_session_advance(struct qmp_session *session)
 
 static int check_input(const struct qmp_session *session)
 {
-	if (session->failed)
-		return -ENOMEM;
+	if (session->fault)
+		return session->fault;
 	return json_stream_pending(&session->input) > QMP_INPUT_MAX ? -EMSGSIZE : 0;
 }
 
@@ -151,7 +154,7 @@ int qmp_session_feed(struct qmp_session *session, const void *bytes, size_t size
 
 bool qmp_session_wants_input(const struct qmp_session *session)
 {
-	return session->failed || may_advance(session);
+	return session->fault || may_advance(session);
 }
 
 /* ---- life ---- */
@@ -168,9 +171,9 @@ int qmp_session_new(struct qmp_server *server, void *opaque, struct qmp_session 
 	}
 	session->server = server;
 	session->opaque = opaque;
-	json_stream_init(&session->input);
+	json_stream_init(&session->input, QMP_INPUT_MAX);
 	if (!append_message(session, greeting))
-		session->failed = true;
+		session->fault = -ENOMEM;
 	json_decref(greeting);
 	LIST_INSERT_HEAD(&server->sessions, session, next);
 	*ret_session = session;
