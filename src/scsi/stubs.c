@@ -127,41 +127,6 @@ WEAK void scsi_prefetch(struct scsi_task *task)
 	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
 }
 
-WEAK void scsi_verify(struct scsi_task *task)
-{
-	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
-}
-
-WEAK void scsi_write_and_verify(struct scsi_task *task)
-{
-	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
-}
-
-WEAK void scsi_unmap(struct scsi_task *task)
-{
-	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
-}
-
-WEAK void scsi_write_same(struct scsi_task *task)
-{
-	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
-}
-
-WEAK void scsi_get_lba_status(struct scsi_task *task)
-{
-	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
-}
-
-WEAK void scsi_compare_and_write(struct scsi_task *task)
-{
-	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
-}
-
-WEAK void scsi_orwrite(struct scsi_task *task)
-{
-	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
-}
-
 WEAK void scsi_extended_copy(struct scsi_task *task)
 {
 	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
@@ -239,6 +204,11 @@ WEAK void scsi_sanitize_end(struct scsi_unit *unit, void (*done)(void *opaque), 
 
 WEAK void scsi_copy_results_free(struct scsi_nexus *nexus)
 {
+}
+
+WEAK bool scsi_unit_can_unmap(const struct scsi_unit *unit)
+{
+	return unit->node->limits.discard_max > 0;
 }
 
 WEAK unsigned scsi_designators(const struct scsi_nexus *nexus, uint8_t *bytes, size_t size)
