@@ -209,6 +209,33 @@ void iothread_get_poll(const struct iothread *iothread, struct poll_params *ret_
 	*ret_params = iothread->poll;
 }
 
+struct poll_change {
+	struct loop_message message;
+	struct loop *loop;
+	struct poll_params params;
+};
+
+static void poll_changed(struct loop_message *message)
+{
+	struct poll_change *change = container_of(message, struct poll_change, message);
+
+	loop_set_poll_params(change->loop, &change->params);
+	free(change);
+}
+
+/* Messages of one sender arrive in order: the last change holds, and none comes after the stop. */
+int iothread_set_poll(struct iothread *iothread, const struct poll_params *params)
+{
+	struct poll_change *change = calloc(1, sizeof(*change));
+
+	if (!change)
+		return -ENOMEM;
+	*change = (struct poll_change){ { .fn = poll_changed }, iothread->loop, *params };
+	iothread->poll = *params;
+	loop_post(iothread->loop, &change->message);
+	return 0;
+}
+
 void iothread_ref(struct iothread *iothread)
 {
 	iothread->refs++;

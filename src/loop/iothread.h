@@ -31,6 +31,8 @@ pid_t iothread_tid(const struct iothread *iothread);
 void iothread_get_cpus(const struct iothread *iothread,
 		       cpu_set_t *ret_cpus); /* as sched_getaffinity says */
 void iothread_get_poll(const struct iothread *iothread, struct poll_params *ret_params);
+/* Its loop goes by them from its next turn on. Main thread; -ENOMEM, then nothing has changed. */
+int iothread_set_poll(struct iothread *iothread, const struct poll_params *params);
 /* Who uses it: objects with references cannot be deleted. Main thread. */
 void iothread_ref(struct iothread *iothread);
 void iothread_unref(struct iothread *iothread);

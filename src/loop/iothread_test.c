@@ -4,6 +4,7 @@
 #include "base/cpu_list.h"
 #include "base/fd.h"
 #include "loop/iothread.h"
+#include "loop/loop_internal.h"
 #include "loop/test_loop.h"
 
 #include <dirent.h>
@@ -35,6 +36,7 @@ struct test_call {
 	unsigned answered;
 	struct loop_stats stats;
 	uint64_t cpu_ns;
+	struct poll_params poll;
 	pid_t tid;
 };
 
@@ -413,6 +415,30 @@ static void test_peer_when_kicks_race_with_the_sleep_never_loses_an_item(void **
 	peers_run_against(POLL_MAX_NS_DEFAULT, PEER_ITEMS);
 }
 
+static void call_note_poll(struct test_call *call)
+{
+	call->poll = loop_current()->poll;
+}
+
+static void test_poll_when_set_while_it_runs_then_its_loop_goes_by_it(void **state)
+{
+	const struct poll_params first = { 7, 3, 2 }, last = { 0, 0, 5 };
+	struct iothread *iothread = test_iothread_new(1234);
+	struct loop *loop = test_loop_new();
+	struct poll_params told;
+	struct test_call call;
+
+	assert_int_equal(iothread_set_poll(iothread, &first), 0);
+	assert_int_equal(iothread_set_poll(iothread, &last), 0);
+	iothread_get_poll(iothread, &told);
+	assert_memory_equal(&told, &last, sizeof(told));
+	call = test_call(loop, iothread, call_note_poll);
+	assert_memory_equal(&call.poll, &last, sizeof(last));
+	assert_int_equal(iothread_set_poll(iothread, &first), 0); /* freed with it on its way */
+	iothread_free(iothread);
+	loop_free(loop);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -425,6 +451,7 @@ int main(void)
 		cmocka_unit_test(test_iothread_when_pinned_to_a_cpu_that_is_not_there_is_refused),
 		cmocka_unit_test(test_iothread_when_pinned_to_no_cpu_is_refused),
 		cmocka_unit_test(test_iothread_when_its_id_is_too_long_or_empty_is_refused),
+		cmocka_unit_test(test_poll_when_set_while_it_runs_then_its_loop_goes_by_it),
 		cmocka_unit_test(test_peer_when_kicks_race_with_the_sleep_never_loses_an_item),
 	};
 
