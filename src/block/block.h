@@ -188,6 +188,7 @@ struct block_file_config {
 	bool read_only, direct, no_flush;
 	bool discard_unmap; /* discard=unmap: pass discards on */
 	enum block_locking locking;
+	bool lock_now; /* a lock that somebody else holds is not waited for */
 };
 
 struct block_null_config {

@@ -196,8 +196,7 @@ static int file_setup(struct file_node *file, const struct block_file_config *co
 	if (ret == 0)
 		ret = file_check_kind(file, error);
 	if (ret == 0)
-		ret = file_lock_take(file->fd, file->filename, config->read_only, config->locking,
-				     error);
+		ret = file_lock_take(file->fd, config, error);
 	if (ret == 0)
 		ret = file_probe(file, error);
 	if (ret == 0 && file->host_device && file->node.limits.discard_max > 0)

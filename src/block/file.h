@@ -38,8 +38,7 @@ static inline struct file_node *file_node_of(struct block_node *node)
 int file_probe(struct file_node *file, struct error *error);
 int file_probe_size(const struct file_node *file, uint64_t *ret_size, struct error *error);
 /* Takes the locks that QEMU's tools know. -EAGAIN when somebody else has the image. Main thread. */
-int file_lock_take(int fd, const char *filename, bool read_only, enum block_locking locking,
-		   struct error *error);
+int file_lock_take(int fd, const struct block_file_config *config, struct error *error);
 
 /* READ and WRITE. The channel's loop, like all that follows. */
 void file_io_submit(struct block_channel *channel, struct block_request *request);

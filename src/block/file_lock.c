@@ -9,7 +9,8 @@
  * the open file description, so they go away with the fd, and two nodes of one process are as foreign as two processes.
  *
  * A daemon that was killed with requests in flight keeps its locks until the kernel is done with them, which is a little after
- * its end. So that it can be started again at once, a lock that is held is waited for, for a second.
+ * its end. So that it can be started again at once, a lock that is held is waited for, for a second. lock_now is for those who
+ * serve others meanwhile.
  *
  * A writer lets others read what stays unchanged and nothing else; a reader lets nobody write or resize. That is what a
  * disk in a virtual machine means to its guest.
@@ -131,22 +132,23 @@ static void lock_release(int fd)
 	fcntl(fd, F_OFD_SETLK, &all);
 }
 
-int file_lock_take(int fd, const char *filename, bool read_only, enum block_locking locking,
-		   struct error *error)
+int file_lock_take(int fd, const struct block_file_config *config, struct error *error)
 {
-	unsigned has = read_only ? READER_HAS : WRITER_HAS;
+	unsigned has = config->read_only ? READER_HAS : WRITER_HAS;
+	unsigned tries = config->lock_now ? 0 : LOCK_TRIES;
+	const char *filename = config->filename;
 	int ret;
 
-	if (locking == BLOCK_LOCK_OFF)
+	if (config->locking == BLOCK_LOCK_OFF)
 		return 0;
 	ret = lock_probe(fd);
-	if (ret < 0 && locking == BLOCK_LOCK_AUTO)
+	if (ret < 0 && config->locking == BLOCK_LOCK_AUTO)
 		return 0;
 	if (ret < 0)
 		return error_set(error, ret, "Cannot lock '%s' (locking=on): %s", filename,
 				 strerrordesc_np(-ret));
 	ret = lock_try(fd, filename, has, error);
-	for (unsigned i = 0; i < LOCK_TRIES && (ret == -EAGAIN || ret == -EACCES); i++) {
+	for (unsigned i = 0; i < tries && (ret == -EAGAIN || ret == -EACCES); i++) {
 		lock_release(fd);
 		poll(NULL, 0, LOCK_STEP_MS);
 		ret = lock_try(fd, filename, has, error);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Who may have an image at the same time: two nodes of one process (as foreign as two processes), and QEMU's tools. */
+#include "base/clock.h"
 #include "block/file.h"
 #include "block/test_rig.h"
 
@@ -236,11 +237,31 @@ static void test_qemu_img_when_we_have_it_then_it_may_not_resize(void **state)
 	we_have_it_run(rig, false, resize, "Failed to get \"write\" lock");
 }
 
+static void test_lock_when_wanted_now_then_refused_without_waiting(void **state)
+{
+	struct rig *rig = *state;
+	struct block_file_config config = { .name = "second", .lock_now = true };
+	struct block_node *node = NULL;
+	struct error error = { 0 };
+	uint64_t start;
+
+	rig_file_make(rig, "image", MIB);
+	assert_int_equal(image_open(rig, "first", false, BLOCK_LOCK_AUTO, &error), 0);
+	config.filename = rig->path;
+	start = clock_ns();
+	assert_int_equal(block_file_open(rig->graph, &config, &node, &error), -EAGAIN);
+	assert_true(clock_ns() - start < NS_PER_S);
+	block_graph_remove(rig->graph, block_graph_find(rig->graph, "first"), NULL);
+	assert_int_equal(block_file_open(rig->graph, &config, &node, &error), 0);
+	block_graph_remove(rig->graph, node, NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		rig_test(test_open_when_image_is_open_already_then_by_table),
 		rig_test(test_open_when_refused_then_no_lock_is_left),
+		rig_test(test_lock_when_wanted_now_then_refused_without_waiting),
 		rig_test(test_open_when_qemu_has_it_then_only_readers_share),
 		rig_test(test_qemu_io_when_we_have_it_then_it_may_only_read),
 		rig_test(test_qemu_img_when_we_have_it_then_it_may_not_resize),
