@@ -7,77 +7,7 @@
 
 #define WEAK __attribute__((weak))
 
-WEAK void scsi_test_unit_ready(struct scsi_task *task)
-{
-	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
-}
-
-WEAK void scsi_request_sense(struct scsi_task *task)
-{
-	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
-}
-
-WEAK void scsi_start_stop_unit(struct scsi_task *task)
-{
-	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
-}
-
-WEAK void scsi_prevent_allow(struct scsi_task *task)
-{
-	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
-}
-
-WEAK void scsi_log_sense(struct scsi_task *task)
-{
-	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
-}
-
-WEAK void scsi_read_defect_data(struct scsi_task *task)
-{
-	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
-}
-
-WEAK void scsi_read_capacity_10(struct scsi_task *task)
-{
-	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
-}
-
-WEAK void scsi_read_capacity_16(struct scsi_task *task)
-{
-	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
-}
-
 WEAK void scsi_inquiry(struct scsi_task *task)
-{
-	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
-}
-
-WEAK void scsi_report_luns(struct scsi_task *task)
-{
-	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
-}
-
-WEAK void scsi_report_opcodes(struct scsi_task *task)
-{
-	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
-}
-
-WEAK void scsi_report_tmfs(struct scsi_task *task)
-{
-	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
-}
-
-WEAK void scsi_report_target_port_groups(struct scsi_task *task)
-{
-	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
-}
-
-WEAK void scsi_mode_sense(struct scsi_task *task)
-{
-	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
-}
-
-WEAK void scsi_mode_select(struct scsi_task *task)
 {
 	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
 }
@@ -181,15 +111,6 @@ WEAK void scsi_state_save(struct scsi_task *task, void (*next)(struct scsi_task 
 WEAK void scsi_state_end(struct scsi_unit *unit, void (*done)(void *opaque), void *opaque)
 {
 	done(opaque);
-}
-
-WEAK void scsi_mode_default(struct scsi_mode_values *values)
-{
-	*values = (struct scsi_mode_values){ .wce = 1 };
-}
-
-WEAK void scsi_mode_apply(struct scsi_unit *unit)
-{
 }
 
 WEAK bool scsi_sanitize_progress(struct scsi_unit *unit, uint16_t *ret_progress)
