@@ -378,7 +378,7 @@ bool scsi_unit_can_unmap(const struct scsi_unit *unit);
 bool scsi_unit_unmap_zeroes(const struct scsi_unit *unit);
 /* Limits of space.c and atomic.c, in blocks: page B0h tells them. WRITE SAME of no blocks goes to the end (WSNZ 0). */
 #define SCSI_UNMAP_DESCRIPTORS_MAX 256u
-#define SCSI_UNMAP_BLOCKS_MAX (1u << 23)
+#define SCSI_UNMAP_BLOCKS_MAX (1u << 20)
 #define SCSI_WRITE_SAME_BLOCKS_MAX (1u << 23)
 #define SCSI_COMPARE_BLOCKS_MAX 255u
 /* The only target port group: in its designator and in REPORT TARGET PORT GROUPS. */
