@@ -12,26 +12,6 @@ WEAK void scsi_inquiry(struct scsi_task *task)
 	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
 }
 
-WEAK void scsi_reserve(struct scsi_task *task)
-{
-	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
-}
-
-WEAK void scsi_release(struct scsi_task *task)
-{
-	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
-}
-
-WEAK void scsi_pr_in(struct scsi_task *task)
-{
-	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
-}
-
-WEAK void scsi_pr_out(struct scsi_task *task)
-{
-	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
-}
-
 WEAK void scsi_read(struct scsi_task *task)
 {
 	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
@@ -72,47 +52,6 @@ WEAK void scsi_sanitize(struct scsi_task *task)
 	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
 }
 
-WEAK int scsi_reservations_new(struct scsi_unit *unit)
-{
-	return 0;
-}
-
-WEAK void scsi_reservations_free(struct scsi_unit *unit)
-{
-}
-
-WEAK void scsi_reservations_refresh(struct scsi_unit *unit)
-{
-}
-
-WEAK void scsi_reservations_release_spc2(struct scsi_unit *unit, const struct scsi_nexus *only)
-{
-}
-
-WEAK bool scsi_reservation_allows(const struct scsi_task *task, uint32_t slow)
-{
-	return true;
-}
-
-WEAK int scsi_state_open(struct scsi_unit *unit, const char *path, struct error *error)
-{
-	return error_set(error, -ENOTSUP, "no state file yet");
-}
-
-WEAK void scsi_state_free(struct scsi_unit *unit)
-{
-}
-
-WEAK void scsi_state_save(struct scsi_task *task, void (*next)(struct scsi_task *task, int result))
-{
-	next(task, -ENOTSUP);
-}
-
-WEAK void scsi_state_end(struct scsi_unit *unit, void (*done)(void *opaque), void *opaque)
-{
-	done(opaque);
-}
-
 WEAK bool scsi_sanitize_progress(struct scsi_unit *unit, uint16_t *ret_progress)
 {
 	return false;
@@ -135,4 +74,9 @@ WEAK bool scsi_unit_can_unmap(const struct scsi_unit *unit)
 WEAK unsigned scsi_designators(const struct scsi_nexus *nexus, uint8_t *bytes, size_t size)
 {
 	return 0;
+}
+
+WEAK bool scsi_unit_unmap_zeroes(const struct scsi_unit *unit)
+{
+	return unit->node->limits.discard_zeroes;
 }
