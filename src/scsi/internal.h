@@ -228,6 +228,7 @@ enum scsi_unit_bits {
 	SCSI_UNIT_SWP = 4,             /* software write protect */
 	SCSI_UNIT_SANITIZING = 8,
 	SCSI_UNIT_SANITIZE_FAILED = 16,
+	SCSI_UNIT_SANITIZE_RESTRICTED = 32, /* EXIT FAILURE MODE is not allowed */
 };
 
 struct scsi_reservations; /* reservation_internal.h */

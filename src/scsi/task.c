@@ -24,6 +24,7 @@ static slow_path void task_free_memory(struct scsi_task *task)
 	task->buffer = NULL;
 	task->buffer_bytes = 0;
 	task->state = NULL;
+	task->steps = NULL; /* they lie in it */
 }
 
 static void task_finish(struct scsi_task *task, enum scsi_status status)

@@ -40,6 +40,8 @@ struct scsi_task_ops {
 	/* Runs alone on its unit: no other command of any nexus is being executed, none starts before this one is done. Answer:
 	 * scsi_task_resume(). A command that is aborted while it waits is not resumed: it is completed by scsi_task_abandon(). */
 	void (*exclusive)(struct scsi_task *task);
+	/* What exclusive() granted is over, though the task is not done: others run again. NULL: not before it is done. */
+	void (*exclusive_end)(struct scsi_task *task);
 	/* Abort the commands of all nexuses of the unit that scsi_nexus_take_abort() names, then scsi_task_resume(). */
 	void (*abort_marked)(struct scsi_task *task);
 	/* The LUNs of the task's target, as REPORT LUNS wants them (SAM-5, 4.7: 8 bytes each, big-endian), ascending; returns how
