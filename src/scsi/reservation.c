@@ -27,8 +27,6 @@ enum opcodes {
 	REQUEST_SENSE = 0x03,
 	INQUIRY = 0x12,
 	RELEASE_6 = 0x17,
-	START_STOP_UNIT = 0x1b,
-	PREVENT_ALLOW_MEDIUM_REMOVAL = 0x1e,
 	READ_CAPACITY_10 = 0x25,
 	LOG_SENSE = 0x4d,
 	RELEASE_10 = 0x57,
@@ -88,20 +86,7 @@ void scsi_reservations_refresh(struct scsi_unit *unit)
 	nexus_set_conflicts(nexus, nexus_conflicts(unit->reservations, nexus));
 }
 
-/* START brings the unit where it is wanted by whoever reserved it; ALLOW takes nothing from anybody. */
-static bool is_harmless(const uint8_t *cdb)
-{
-	switch (cdb[0]) {
-	case START_STOP_UNIT:
-		return (cdb[4] & 0xf1) == 0x01;
-	case PREVENT_ALLOW_MEDIUM_REMOVAL:
-		return (cdb[4] & 0x03) == 0;
-	default:
-		return false;
-	}
-}
-
-/* SPC-2, table 10: what runs under somebody else's RESERVE. */
+/* SPC-2, table 10: what runs under somebody else's RESERVE, but for what target.c lets through by what the CDB asks for. */
 static bool passes_spc2(const uint8_t *cdb)
 {
 	unsigned service_action = cdb[1] & 0x1f;
@@ -120,7 +105,7 @@ static bool passes_spc2(const uint8_t *cdb)
 	case MAINTENANCE_IN:
 		return service_action == REPORT_TARGET_PORT_GROUPS;
 	default:
-		return is_harmless(cdb);
+		return false;
 	}
 }
 
@@ -131,7 +116,7 @@ static bool passes_persistent(const struct scsi_task *task, uint32_t slow)
 	case SCSI_RES_READ:
 		return !(slow & SCSI_CONFLICT_READ);
 	case SCSI_RES_WRITE:
-		return !(slow & SCSI_CONFLICT_WRITE) || is_harmless(task->cdb);
+		return !(slow & SCSI_CONFLICT_WRITE);
 	case SCSI_RES_SPC2:
 		return !(slow & SCSI_CONFLICT_PR);
 	case SCSI_RES_ALWAYS:
