@@ -399,6 +399,13 @@ static void execute_alone(struct scsi_task *task, int result)
 		task->opcode->execute(task);
 }
 
+/* What the disk writes whole, nobody sees half of. */
+static bool must_be_alone(const struct scsi_task *task)
+{
+	return task->opcode->execute != scsi_write_atomic ||
+	       task->blocks > scsi_unit_atomic_blocks(scsi_task_unit(task));
+}
+
 static slow_path void wait_for_others(struct scsi_task *task)
 {
 	task->next = execute_alone;
@@ -430,7 +437,7 @@ void scsi_task_execute(struct scsi_task *task)
 		return;
 	if (!check_data(task))
 		return;
-	if (unlikely(task->opcode->flags & SCSI_OP_EXCLUSIVE))
+	if (unlikely(task->opcode->flags & SCSI_OP_EXCLUSIVE) && must_be_alone(task))
 		wait_for_others(task);
 	else
 		task->opcode->execute(task);
