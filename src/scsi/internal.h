@@ -366,6 +366,11 @@ void scsi_nexus_clear_attention(struct scsi_nexus *nexus, enum scsi_asc attentio
 void scsi_unit_attention_others(struct scsi_unit *unit, const struct scsi_nexus *except,
 				enum scsi_asc attention);
 
+/* ---- inquiry.c ---- */
+
+/* PERIPHERAL QUALIFIER and PERIPHERAL DEVICE TYPE: of a unit, of the well-known one, of none. */
+uint8_t scsi_peripheral(const struct scsi_task *task);
+
 /* ---- status.c ---- */
 
 /* What REQUEST SENSE and LOG SENSE tell of informational exceptions. */
@@ -377,6 +382,10 @@ enum scsi_asc scsi_unit_exception(struct scsi_unit *unit);
 bool scsi_unit_can_unmap(const struct scsi_unit *unit);
 /* What was unmapped reads as zeroes. */
 bool scsi_unit_unmap_zeroes(const struct scsi_unit *unit);
+/* What the disk below writes whole: one physical block, in logical ones. Alignment, granularity and limit of WRITE ATOMIC. */
+uint32_t scsi_unit_atomic_blocks(const struct scsi_unit *unit);
+/* INQUIRY with EVPD. */
+void scsi_vpd(struct scsi_task *task);
 /* Limits of space.c and atomic.c, in blocks: page B0h tells them. WRITE SAME of no blocks goes to the end (WSNZ 0). */
 #define SCSI_UNMAP_DESCRIPTORS_MAX 256u
 #define SCSI_UNMAP_BLOCKS_MAX (1u << 20)
@@ -389,6 +398,8 @@ bool scsi_unit_unmap_zeroes(const struct scsi_unit *unit);
 
 /* INQUIRY has four characters for it: major.minor of the version. */
 #define SCSI_REVISION_DEFAULT "0.1"
+#define SCSI_VENDOR_DEFAULT "RINGLANE"
+#define SCSI_PRODUCT_DEFAULT "Ringlane disk"
 /* The names and the WWN of the settings, or made; -EINVAL and a sentence. */
 int scsi_unit_set_names(struct scsi_unit *unit, const struct scsi_unit_config *config,
 			struct error *error);

@@ -12,6 +12,8 @@
 #include <string.h>
 
 #define NAA_LOCALLY_ASSIGNED (3ull << 60)
+/* With the vendor's 8 bytes a designator of 32. */
+#define DEVICE_ID_MAX 24
 
 /* FNV-1a, 64 bits: short, and the same for ever. */
 static uint64_t hash_text(uint64_t hash, const char *text)
@@ -74,6 +76,32 @@ static void default_serial(struct scsi_unit *unit, const char *node_name)
 			 (unsigned long long)scsi_name_naa("", node_name));
 }
 
+/* The serial unless it was set; or the hash of it, when it is too long for a short designator. */
+static int set_device_id(struct scsi_unit *unit, const char *device_id, struct error *error)
+{
+	if (device_id)
+		return set_name(unit->device_id, DEVICE_ID_MAX + 1, "device_id", device_id, error);
+	if (strlen(unit->serial) <= DEVICE_ID_MAX)
+		snprintf(unit->device_id, sizeof(unit->device_id), "%s", unit->serial);
+	else
+		snprintf(unit->device_id, sizeof(unit->device_id), "%016llx",
+			 (unsigned long long)scsi_name_naa(unit->vendor, unit->serial));
+	return 0;
+}
+
+/* Eight bytes are NAA 2h, 3h or 5h (SPC-4, 7.8.6.6). */
+static int set_wwn(struct scsi_unit *unit, uint64_t wwn, struct error *error)
+{
+	unsigned naa = (unsigned)(wwn >> 60);
+
+	if (wwn && naa != 2 && naa != 3 && naa != 5)
+		return error_set(error, -EINVAL,
+				 "wwn 0x%016llx is no NAA name: its first digit must be 2, 3 or 5",
+				 (unsigned long long)wwn);
+	unit->wwn = wwn ? wwn : scsi_name_naa(unit->vendor, unit->serial);
+	return 0;
+}
+
 int scsi_unit_set_names(struct scsi_unit *unit, const struct scsi_unit_config *config,
 			struct error *error)
 {
@@ -83,9 +111,9 @@ int scsi_unit_set_names(struct scsi_unit *unit, const struct scsi_unit_config *c
 		const char *key, *value;
 	} names[] = {
 		{ unit->vendor, sizeof(unit->vendor), "vendor",
-		  config->vendor ? config->vendor : "RINGLANE" },
+		  config->vendor ? config->vendor : SCSI_VENDOR_DEFAULT },
 		{ unit->product, sizeof(unit->product), "product",
-		  config->product ? config->product : "Ringlane disk" },
+		  config->product ? config->product : SCSI_PRODUCT_DEFAULT },
 		{ unit->revision, sizeof(unit->revision), "ver",
 		  config->revision ? config->revision : SCSI_REVISION_DEFAULT },
 	};
@@ -100,8 +128,73 @@ int scsi_unit_set_names(struct scsi_unit *unit, const struct scsi_unit_config *c
 	else
 		default_serial(unit, config->node->name);
 	if (result == 0)
-		result = set_name(unit->device_id, sizeof(unit->device_id), "device_id",
-				  config->device_id ? config->device_id : unit->serial, error);
-	unit->wwn = config->wwn ? config->wwn : scsi_name_naa(unit->vendor, unit->serial);
+		result = set_device_id(unit, config->device_id, error);
+	if (result == 0)
+		result = set_wwn(unit, config->wwn, error);
 	return result;
+}
+
+/* ---- designators (SPC-4, 7.8.6) ---- */
+
+enum code_set { BINARY = 1, ASCII = 2 };
+enum association { OF_UNIT = 0x00, OF_PORT = 0x10 };
+enum designator_type { T10_VENDOR = 1, NAA = 3, RELATIVE_PORT = 4, PORT_GROUP = 5 };
+
+struct designator {
+	enum code_set code_set;
+	enum association association;
+	enum designator_type type;
+	uint8_t length, value[8 + DEVICE_ID_MAX];
+};
+
+static unsigned put_designator(const struct designator *designator, uint8_t *bytes)
+{
+	bytes[0] = (uint8_t)designator->code_set;
+	bytes[1] = (uint8_t)(designator->association | designator->type);
+	bytes[2] = 0;
+	bytes[3] = designator->length;
+	memcpy(bytes + 4, designator->value, designator->length);
+	return 4u + designator->length;
+}
+
+static unsigned put_t10_vendor(const struct scsi_unit *unit, uint8_t *bytes)
+{
+	struct designator designator = { ASCII, OF_UNIT, T10_VENDOR };
+	size_t length = strlen(unit->device_id);
+
+	memset(designator.value, ' ', 8);
+	memcpy(designator.value, unit->vendor, strlen(unit->vendor));
+	memcpy(designator.value + 8, unit->device_id, length);
+	designator.length = (uint8_t)(8 + length);
+	return put_designator(&designator, bytes);
+}
+
+static unsigned put_naa(enum association association, uint64_t name, uint8_t *bytes)
+{
+	struct designator designator = { BINARY, association, NAA, .length = 8 };
+
+	be64_put(designator.value, name);
+	return put_designator(&designator, bytes);
+}
+
+static unsigned put_number(enum designator_type type, uint16_t number, uint8_t *bytes)
+{
+	struct designator designator = { BINARY, OF_PORT, type, .length = 4 };
+
+	be16_put(designator.value + 2, number);
+	return put_designator(&designator, bytes);
+}
+
+unsigned scsi_designators(const struct scsi_nexus *nexus, uint8_t *bytes, size_t size)
+{
+	const struct scsi_unit *unit = nexus->unit;
+	unsigned length;
+
+	assert(size >= (4 + 8 + DEVICE_ID_MAX) + 2 * (4 + 8) + 2 * (4 + 4));
+	length = put_t10_vendor(unit, bytes);
+	length += put_naa(OF_UNIT, unit->wwn, bytes + length);
+	length += put_naa(OF_PORT, nexus->ports.target, bytes + length);
+	length += put_number(RELATIVE_PORT, nexus->ports.relative_target_port, bytes + length);
+	length += put_number(PORT_GROUP, SCSI_TARGET_PORT_GROUP, bytes + length);
+	return length;
 }
