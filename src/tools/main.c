@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* `ringlane`: a table of subcommands, each a thin face of libringlane. */
+/* `ringlane`: a table of subcommands, each a thin face of libringlane or of the control socket. */
 #include "tools/tools.h"
 
 #include <stdio.h>
@@ -10,13 +10,15 @@ static const struct {
 	int (*run)(int argc, char **argv);
 } commands[] = {
 	{ "bench", "measure a disk, in fio's words", tool_bench },
+	{ "ctl", "send a command to a daemon's control socket", tool_ctl },
 	{ "info", "show what a disk's back end offers", tool_info },
+	{ "map", "show what a daemon serves, and which thread serves it", tool_map },
 };
 
 static void help_print(void)
 {
 	printf("usage: ringlane COMMAND [ARGUMENTS]\n\n"
-	       "Drives virtio disks from user space.\n\ncommands:\n");
+	       "Drives virtio disks from user space, and asks the daemon that serves them.\n\ncommands:\n");
 	for (unsigned i = 0; i < ARRAY_SIZE(commands); i++)
 		printf("  %-8s %s\n", commands[i].name, commands[i].summary);
 	printf("\noptions:\n"

@@ -189,10 +189,12 @@ int options_parse(const struct option_table *table, int argc, char **argv, void 
 		} else if (argv[i][0] == '-') {
 			return error_set(error, -EINVAL, "there is no option %s, see --help",
 					 argv[i]);
-		} else if (parsed->positional) {
-			return error_set(error, -EINVAL, "'%s' is one argument too many", argv[i]);
-		} else {
+		} else if (!parsed->positional) {
 			parsed->positional = argv[i];
+		} else if (parsed->word_count < table->words_max) {
+			parsed->words[parsed->word_count++] = argv[i];
+		} else {
+			return error_set(error, -EINVAL, "'%s' is one argument too many", argv[i]);
 		}
 	}
 	return 0;

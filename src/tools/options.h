@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Command lines: one table per subcommand drives parsing and --help. Options are `--key=value`, `--key value` or, for a
- * flag, `--key`; what is no option is the one positional argument.
+ * flag, `--key`; what is no option is the positional argument, and words after it where the table allows them.
  */
 #ifndef RINGLANE_TOOLS_OPTIONS_H
 #define RINGLANE_TOOLS_OPTIONS_H
@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #define OPTIONS_GIVEN_MAX 64
+#define OPTIONS_WORDS_MAX 128
 
 enum option_kind {
 	OPTION_FLAG,    /* bool */
@@ -35,6 +36,7 @@ struct option_spec {
 struct option_table {
 	const char *command;    /* "ringlane bench" */
 	const char *positional; /* "URI" */
+	unsigned words_max;     /* after it, at most OPTIONS_WORDS_MAX */
 	const char *summary;
 	const struct option_spec *specs;
 	const char *notes; /* below the options; may be NULL */
@@ -49,6 +51,8 @@ struct options_parsed {
 	const char *positional; /* NULL: there was none */
 	unsigned count;
 	struct option_given given[OPTIONS_GIVEN_MAX];
+	unsigned word_count;
+	const char *words[OPTIONS_WORDS_MAX];
 };
 
 /* 0: parsed; 1: --help was asked for; -errno with a sentence. argv[0] is the first word after the subcommand. */

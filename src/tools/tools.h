@@ -8,7 +8,9 @@
 #include <ringlane/ringlane.h>
 
 int tool_bench(int argc, char **argv);
+int tool_ctl(int argc, char **argv);
 int tool_info(int argc, char **argv);
+int tool_map(int argc, char **argv);
 
 /* Says "COMMAND: the sentence" on the standard error and returns 1. */
 int tool_fail(const char *command, const struct error *error);
