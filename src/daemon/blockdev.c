@@ -140,6 +140,7 @@ static int add_node(struct config *config, json_t *tree, const struct blockdev_s
 		return error_set(error, -ENOMEM, "out of memory");
 	}
 	spec->tree = tree;
+	spec->is_inline = parent != NULL;
 	result = read_node(config, spec, parent, error);
 	if (result == 0 && config_find_blockdev(config, spec->name))
 		result = error_set(error, -EEXIST, "Duplicate nodes with node-name='%s'",
@@ -156,14 +157,12 @@ static int add_node(struct config *config, json_t *tree, const struct blockdev_s
 
 int blockdev_spec_add(struct config *config, json_t *tree, struct error *error)
 {
-	struct blockdev_spec *spec;
-	char label[CONFIG_ID_MAX + 1];
+	struct blockdev_spec *last = CONFIG_LAST(&config->blockdevs, blockdev_spec), *spec;
+	int result = add_node(config, tree, NULL, &spec, error);
 
-	snprintf(label, sizeof(label), "%s",
-		 schema_get_string(tree, "node-name", schema_get_string(tree, "driver", "")));
-	if (add_node(config, tree, NULL, &spec, error) == 0)
-		return 0;
-	return error_prefix(error, label[0] ? "--blockdev %s" : "--blockdev%s", label);
+	if (result)
+		config_remove_blockdevs_after(config, last); /* inline nodes under it */
+	return result;
 }
 
 void blockdev_spec_free(struct blockdev_spec *spec)

@@ -27,34 +27,34 @@
 		"read-only", SCHEMA_BOOL, AT(read_only), "refuse writes", .fallback = "off" \
 	}
 
-#define FIELDS_OF_FILES                                                                         \
-	{ "filename", SCHEMA_STRING, AT(filename), "path of the image or device",               \
-	  SCHEMA_REQUIRED },                                                                    \
-		FIELD_READ_ONLY,                                                                \
-		{ "auto-read-only", SCHEMA_BOOL, AT(auto_read_only),                            \
-		  "always so: opened for writing only if an export writes", .fallback = "on" }, \
-		{ "cache.direct", SCHEMA_BOOL, AT(direct), "bypass the host's page cache",      \
-		  .fallback = "off" },                                                          \
-		{ "cache.no-flush", SCHEMA_BOOL, AT(no_flush), "ignore flushes: unsafe",        \
-		  .fallback = "off" },                                                          \
-		{ "discard",                                                                    \
-		  SCHEMA_CHOICE,                                                                \
-		  AT(discard),                                                                  \
-		  "what to do with discards",                                                   \
-		  .fallback = "ignore",                                                         \
-		  .choices = DISCARD_CHOICES },                                                 \
-		{ "locking",          SCHEMA_CHOICE,                                            \
-		  AT(locking),        "lock the image against other programs",                  \
-		  .fallback = "auto", .choices = "auto|on|off" },                               \
-		{ "aio",                                                                        \
-		  SCHEMA_CHOICE,                                                                \
-		  AT(aio),                                                                      \
-		  "how I/O is done",                                                            \
-		  .fallback = "io_uring",                                                       \
-		  .choices = "io_uring" },                                                      \
-	{                                                                                       \
-		"detect-zeroes", SCHEMA_CHOICE, AT(only_off), "not done", .fallback = "off",    \
-									  .choices = "off"      \
+#define FIELDS_OF_FILES                                                                      \
+	{ "filename", SCHEMA_STRING, AT(filename), "path of the image or device",            \
+	  SCHEMA_REQUIRED },                                                                 \
+		FIELD_READ_ONLY,                                                             \
+		{ "auto-read-only", SCHEMA_BOOL, AT(auto_read_only),                         \
+		  "open for reading where writing is not possible", .fallback = "on" },      \
+		{ "cache.direct", SCHEMA_BOOL, AT(direct), "bypass the host's page cache",   \
+		  .fallback = "off" },                                                       \
+		{ "cache.no-flush", SCHEMA_BOOL, AT(no_flush), "ignore flushes: unsafe",     \
+		  .fallback = "off" },                                                       \
+		{ "discard",                                                                 \
+		  SCHEMA_CHOICE,                                                             \
+		  AT(discard),                                                               \
+		  "what to do with discards",                                                \
+		  .fallback = "ignore",                                                      \
+		  .choices = DISCARD_CHOICES },                                              \
+		{ "locking",          SCHEMA_CHOICE,                                         \
+		  AT(locking),        "lock the image against other programs",               \
+		  .fallback = "auto", .choices = "auto|on|off" },                            \
+		{ "aio",                                                                     \
+		  SCHEMA_CHOICE,                                                             \
+		  AT(aio),                                                                   \
+		  "how I/O is done",                                                         \
+		  .fallback = "io_uring",                                                    \
+		  .choices = "io_uring" },                                                   \
+	{                                                                                    \
+		"detect-zeroes", SCHEMA_CHOICE, AT(only_off), "not done", .fallback = "off", \
+									  .choices = "off"   \
 	}
 
 #define FIELD_CHILD                                                                             \
@@ -191,8 +191,14 @@ static int open_some_file(struct block_graph *graph, const struct blockdev_spec 
 		.no_flush = spec->values.no_flush,
 		.discard_unmap = DISCARD_UNMAPS(spec->values.discard),
 		.locking = locking[spec->values.locking],
+		.lock_now = spec->lock_now,
 	};
+	int result = block_file_open(graph, &config, ret_node, error);
+	bool denied = result == -EACCES || result == -EROFS || result == -EPERM;
 
+	if (config.read_only || !denied || !spec->optional || !spec->values.auto_read_only)
+		return result;
+	config.read_only = true;
 	return block_file_open(graph, &config, ret_node, error);
 }
 

@@ -31,6 +31,8 @@ enum config_action {
 	CONFIG_BLOCKDEV_HELP,
 	CONFIG_EXPORT_HELP,
 	CONFIG_DEVICE_HELP,
+	CONFIG_CHARDEV_HELP,
+	CONFIG_MONITOR_HELP,
 };
 
 struct export;
@@ -70,7 +72,11 @@ struct blockdev_spec {
 	bool has_size;
 	int error_number;
 	unsigned op_mask; /* 0: all */
-	bool written;     /* somebody writes it */
+	bool written;     /* somebody writes it, or may */
+	bool optional;    /* if it cannot be written, it can be read */
+	bool is_inline;   /* described by the node over it, and goes with it */
+	bool lock_now;    /* others are served: locks are not waited for */
+	bool unused;      /* by anybody that the command line has */
 };
 
 /* Who uses a node: share.c says who may be there together. */
@@ -103,6 +109,7 @@ struct export_spec {
 	/* the server's */
 	struct export *export;  /* once it is made */
 	uint16_t relative_port; /* of an adapter; 0: none yet */
+	bool leaving;           /* somebody wants it to end */
 	bool ended;             /* its socket is closed: it goes when its devices have gone */
 };
 
@@ -119,7 +126,27 @@ struct device_spec {
 	struct node_use use;
 	char made_id[CONFIG_ID_MAX + 1];
 	char origin[CONFIG_ID_MAX + 16];
+	/* the server's */
 	struct device *device; /* once it is made */
+	bool gone;
+};
+
+/* Where clients of a monitor come from. */
+struct chardev_spec {
+	STAILQ_ENTRY(chardev_spec) next;
+	json_t *tree;
+	const char *id, *path;
+	unsigned backend, server, wait;
+	char origin[CONFIG_ID_MAX + 16];
+};
+
+struct monitor_spec {
+	STAILQ_ENTRY(monitor_spec) next;
+	json_t *tree;
+	const char *chardev_id;
+	unsigned mode;
+	bool pretty;
+	struct chardev_spec *chardev;
 };
 
 /* The back-end program convention of vhost-user. */
@@ -137,8 +164,14 @@ struct config {
 	STAILQ_HEAD(, blockdev_spec) blockdevs; /* a child stands before its parents */
 	STAILQ_HEAD(, export_spec) exports;
 	STAILQ_HEAD(, device_spec) devices;
+	STAILQ_HEAD(, chardev_spec) chardevs;
+	STAILQ_HEAD(, monitor_spec) monitors;
 	STAILQ_HEAD(, node_use) uses;
 };
+
+/* The newest spec of a list; NULL: it is empty. */
+#define CONFIG_LAST(list, type) \
+	(STAILQ_EMPTY(list) ? NULL : container_of((list)->stqh_last, struct type, next.stqe_next))
 
 void config_init(struct config *config);
 void config_fini(struct config *config);
@@ -152,16 +185,34 @@ struct blockdev_spec *config_find_blockdev(const struct config *config, const ch
 struct export_spec *config_find_export(const struct config *config, const char *id);
 struct device_spec *config_find_device(const struct config *config, const char *id);
 
-/* Each takes the tree, whatever it returns. */
+enum config_kind {
+	CONFIG_OBJECT,
+	CONFIG_BLOCKDEV,
+	CONFIG_EXPORT,
+	CONFIG_DEVICE,
+	CONFIG_CHARDEV,
+	CONFIG_MONITOR
+};
+
+/* What a command line adds: as below, and the sentence says which option it is about. */
+int config_add(struct config *config, enum config_kind kind, json_t *tree, struct error *error);
+
+/* Each takes the tree, whatever it returns, and puts the new spec at the end of its list. */
 int iothread_spec_add(struct config *config, json_t *tree, struct error *error);
 int blockdev_spec_add(struct config *config, json_t *tree, struct error *error);
 int export_spec_add(struct config *config, json_t *tree, struct error *error);
 int device_spec_add(struct config *config, json_t *tree, struct error *error);
+int chardev_spec_add(struct config *config, json_t *tree, struct error *error);
+int monitor_spec_add(struct config *config, json_t *tree, struct error *error);
 int short_form_add(struct config *config, struct error *error);
+
+const char *export_type_name(unsigned type); /* enum export_type */
 
 /* When all are known: references, mappings, who writes what. */
 int export_specs_check(struct config *config, struct error *error);
+int export_spec_check(struct config *config, struct export_spec *spec, struct error *error);
 int device_specs_check(struct config *config, struct error *error);
+int monitor_specs_check(struct config *config, struct error *error);
 int device_spec_check(struct config *config, struct device_spec *spec, struct error *error);
 
 /* -EPERM names who is there already. */
@@ -178,15 +229,23 @@ void export_spec_make_serial(struct export_spec *spec, const char *name, const c
 /* What it says is not there any more. */
 void config_remove_export(struct config *config, struct export_spec *spec);
 void config_remove_device(struct config *config, struct device_spec *spec);
+void config_remove_iothread(struct config *config, struct iothread_spec *spec);
+void config_remove_blockdev(struct config *config, struct blockdev_spec *spec);
+/* Those that were added after it; NULL: all. */
+void config_remove_blockdevs_after(struct config *config, struct blockdev_spec *spec);
 
 void iothread_spec_free(struct iothread_spec *spec);
 void blockdev_spec_free(struct blockdev_spec *spec);
 void export_spec_free(struct export_spec *spec);
 void device_spec_free(struct device_spec *spec);
+void chardev_spec_free(struct chardev_spec *spec);
+void monitor_spec_free(struct monitor_spec *spec);
 
 void iothread_spec_print_help(FILE *file);
 void blockdev_spec_print_help(FILE *file);
 void export_spec_print_help(FILE *file);
 void device_spec_print_help(FILE *file);
+void chardev_spec_print_help(FILE *file);
+void monitor_spec_print_help(FILE *file);
 
 #endif

@@ -94,7 +94,6 @@ int device_spec_add(struct config *config, json_t *tree, struct error *error)
 	}
 	spec->tree = tree;
 	if (read_spec(config, spec, error)) {
-		error_prefix(error, "--device %s", schema_get_string(tree, "id", "scsi-hd"));
 		device_spec_free(spec);
 		return error->code;
 	}

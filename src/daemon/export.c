@@ -8,7 +8,6 @@
  */
 #include "daemon/export_internal.h"
 #include "daemon/log.h"
-#include "daemon/process.h"
 
 #include "base/clock.h"
 #include "base/fd.h"
@@ -19,7 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define ACCEPT_AGAIN_NS NS_PER_S
@@ -205,30 +203,17 @@ static void accept_again(struct loop_timer *timer)
 
 static int listen_at_path(struct export *export, struct error *error)
 {
-	struct stat status;
-	int fd = unix_listen(export->spec->path, error);
+	int fd = socket_file_listen(&export->socket, export->spec->path, error);
 
 	if (fd < 0)
 		return fd;
-	export->path = process_absolute_path(export->spec->path);
-	if (stat(export->spec->path, &status) == 0) {
-		export->path_device = status.st_dev;
-		export->path_inode = status.st_ino;
-	}
 	export->listen_fd = fd;
-	return export->path ? 0 : error_set(error, -ENOMEM, "out of memory");
+	return 0;
 }
 
-/* Somebody may have put a socket of his own there meanwhile: that one stays. */
 void export_unlink(struct export *export)
 {
-	struct stat status;
-
-	if (export->path && lstat(export->path, &status) == 0 &&
-	    status.st_dev == export->path_device && status.st_ino == export->path_inode)
-		unlink(export->path);
-	free(export->path);
-	export->path = NULL;
+	socket_file_unlink(&export->socket);
 }
 
 static int use_fd(struct export *export, struct error *error)
@@ -252,7 +237,7 @@ int export_listen(struct export *export, struct error *error)
 							  listen_at_path(export, error);
 
 	if (result)
-		return error_prefix(error, "%s", export->spec->origin);
+		return result;
 	if (export->state == EXPORT_SERVING)
 		return 0;
 	export->state = EXPORT_IDLE;
@@ -334,7 +319,7 @@ int export_new(const struct export_config *config, struct export **ret_export, s
 		result = type->make(export, error);
 	if (result) {
 		export_free(export);
-		return error_prefix(error, "%s", config->spec->origin);
+		return result;
 	}
 	*ret_export = export;
 	return 0;
@@ -358,6 +343,11 @@ void export_free(struct export *export)
 bool export_is_ended(const struct export *export)
 {
 	return export->state == EXPORT_ENDED;
+}
+
+bool export_is_connected(const struct export *export)
+{
+	return export->state == EXPORT_SERVING || export->state == EXPORT_CLOSING;
 }
 
 const char *export_id(const struct export *export)

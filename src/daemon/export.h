@@ -34,6 +34,7 @@ int export_listen(struct export *export, struct error *error);
 /* Finishes what is in flight, closes everything, removes the socket, then calls ended(). */
 void export_shut_down(struct export *export);
 bool export_is_ended(const struct export *export);
+bool export_is_connected(const struct export *export);
 /* Removes the socket file, in case of a hasty end. */
 void export_unlink(struct export *export);
 void export_free(struct export *export); /* never listened, or ended; NULL is fine */

@@ -17,6 +17,7 @@
 #include "daemon/export.h"
 #include "daemon/export_device.h"
 #include "daemon/log.h"
+#include "daemon/socket_file.h"
 #include "device/lane.h"
 #include "vhost_user/backend.h"
 #include "vhost_user/wire.h"
@@ -38,9 +39,7 @@ struct export
 	struct loop *loop;
 	enum export_state state;
 	bool shutting_down;
-	char *path;        /* of our socket, absolute; NULL: none */
-	dev_t path_device; /* what it was when we made it */
-	ino_t path_inode;
+	struct socket_file socket;
 	uint64_t told_size; /* of the disk, as the front end knows it */
 	const struct export_device *type;
 	void *device;

@@ -71,6 +71,11 @@ static const struct schema schemas[] = {
 			  scsi_fields, ARRAY_SIZE(scsi_fields) },
 };
 
+const char *export_type_name(unsigned type)
+{
+	return schemas[type].name;
+}
+
 /* A type that nobody knows is refused by any of them. */
 static const struct schema *find_schema(const json_t *tree)
 {
@@ -290,7 +295,6 @@ int export_spec_add(struct config *config, json_t *tree, struct error *error)
 	snprintf(spec->origin, sizeof(spec->origin), "--export %s",
 		 schema_get_string(tree, "id", "vhost-user-blk"));
 	if (read_spec(config, spec, error)) {
-		error_prefix(error, "%s", spec->origin);
 		export_spec_free(spec);
 		return error->code;
 	}
@@ -360,7 +364,7 @@ static int claim_node(struct config *config, struct export_spec *spec, struct er
 	return result;
 }
 
-static int check_spec(struct config *config, struct export_spec *spec, struct error *error)
+int export_spec_check(struct config *config, struct export_spec *spec, struct error *error)
 {
 	int result = check_threads(config, spec, error);
 
@@ -374,7 +378,7 @@ int export_specs_check(struct config *config, struct error *error)
 	struct export_spec *spec;
 
 	STAILQ_FOREACH(spec, &config->exports, next)
-	if (check_spec(config, spec, error))
+	if (export_spec_check(config, spec, error))
 		return error_prefix(error, "%s", spec->origin);
 	return 0;
 }

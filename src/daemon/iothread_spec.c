@@ -94,7 +94,6 @@ int iothread_spec_add(struct config *config, json_t *tree, struct error *error)
 	}
 	spec->tree = tree;
 	if (read_spec(config, spec, error)) {
-		error_prefix(error, "--object %s", schema_get_string(tree, "id", "iothread"));
 		iothread_spec_free(spec);
 		return error->code;
 	}

@@ -44,6 +44,12 @@ static int print(enum config_action action)
 	case CONFIG_DEVICE_HELP:
 		device_spec_print_help(stdout);
 		break;
+	case CONFIG_CHARDEV_HELP:
+		chardev_spec_print_help(stdout);
+		break;
+	case CONFIG_MONITOR_HELP:
+		monitor_spec_print_help(stdout);
+		break;
 	}
 	return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

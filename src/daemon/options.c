@@ -10,6 +10,8 @@
 #include "daemon/keyval.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 
 typedef int option_take_fn(struct config *config, const char *value, struct error *error);
@@ -22,48 +24,108 @@ struct option {
 	option_take_fn *take;
 };
 
-typedef int spec_add_fn(struct config *config, json_t *tree, struct error *error);
+/* A word alone, as older command lines have it, is a switch: server,nowait. */
+static const struct {
+	const char *word, *pair;
+} switches[] = { { "server", "server=on" },
+		 { "wait", "wait=on" },
+		 { "nowait", "wait=off" },
+		 { "pretty", "pretty=on" } };
+
+static const char *find_pair(const char *text, size_t length)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(switches); i++)
+		if (strlen(switches[i].word) == length && !memcmp(text, switches[i].word, length))
+			return switches[i].pair;
+	return NULL;
+}
+
+/* The same text with such words as pairs; the caller frees it. Not the first one, which may be the value of an implied key. */
+static char *spell_switches(const char *text)
+{
+	char *spelt = NULL;
+	size_t size = 0;
+	FILE *file = open_memstream(&spelt, &size);
+	bool is_key = false; /* a doubled comma is part of a value */
+
+	while (file && *text) {
+		size_t length = strcspn(text, ",");
+		const char *pair = is_key ? find_pair(text, length) : NULL;
+
+		fprintf(file, "%.*s", pair ? INT_MAX : (int)length, pair ? pair : text);
+		text += length;
+		length = strspn(text, ",");
+		is_key = length & 1;
+		fprintf(file, "%.*s", (int)length, text);
+		text += length;
+	}
+	if (file)
+		fclose(file);
+	return spelt;
+}
 
 static int take_tree(struct config *config, const char *value, const char *implied_key,
-		     spec_add_fn *add, struct error *error)
+		     enum config_kind kind, struct error *error)
 {
 	json_t *tree;
 	int result = keyval_parse(value, implied_key, &tree, error);
 
-	return result ? result : add(config, tree, error);
+	return result ? result : config_add(config, kind, tree, error);
 }
 
 static int take_help_or_tree(struct config *config, const char *value, enum config_action help,
-			     const char *implied_key, spec_add_fn *add, struct error *error)
+			     const char *implied_key, enum config_kind kind, struct error *error)
 {
 	if (!strcmp(value, "help") || !strcmp(value, "?")) {
 		config->action = help;
 		return 0;
 	}
-	return take_tree(config, value, implied_key, add, error);
+	return take_tree(config, value, implied_key, kind, error);
 }
 
 static int take_object(struct config *config, const char *value, struct error *error)
 {
-	return take_help_or_tree(config, value, CONFIG_OBJECT_HELP, "qom-type", iothread_spec_add,
+	return take_help_or_tree(config, value, CONFIG_OBJECT_HELP, "qom-type", CONFIG_OBJECT,
 				 error);
 }
 
 static int take_blockdev(struct config *config, const char *value, struct error *error)
 {
-	return take_help_or_tree(config, value, CONFIG_BLOCKDEV_HELP, "driver", blockdev_spec_add,
+	return take_help_or_tree(config, value, CONFIG_BLOCKDEV_HELP, "driver", CONFIG_BLOCKDEV,
 				 error);
 }
 
 static int take_export(struct config *config, const char *value, struct error *error)
 {
-	return take_help_or_tree(config, value, CONFIG_EXPORT_HELP, "type", export_spec_add, error);
+	return take_help_or_tree(config, value, CONFIG_EXPORT_HELP, "type", CONFIG_EXPORT, error);
 }
 
 static int take_device(struct config *config, const char *value, struct error *error)
 {
-	return take_help_or_tree(config, value, CONFIG_DEVICE_HELP, "driver", device_spec_add,
-				 error);
+	return take_help_or_tree(config, value, CONFIG_DEVICE_HELP, "driver", CONFIG_DEVICE, error);
+}
+
+static int take_switches(struct config *config, const char *value, enum config_action help,
+			 const char *implied_key, enum config_kind kind, struct error *error)
+{
+	char *spelt = spell_switches(value);
+	int result = spelt ? take_help_or_tree(config, spelt, help, implied_key, kind, error) :
+			     error_set(error, -ENOMEM, "out of memory");
+
+	free(spelt);
+	return result;
+}
+
+static int take_chardev(struct config *config, const char *value, struct error *error)
+{
+	return take_switches(config, value, CONFIG_CHARDEV_HELP, "backend", CONFIG_CHARDEV, error);
+}
+
+static int take_monitor(struct config *config, const char *value, struct error *error)
+{
+	return take_switches(config, value, CONFIG_MONITOR_HELP, "chardev", CONFIG_MONITOR, error);
 }
 
 static int take_pidfile(struct config *config, const char *value, struct error *error)
@@ -125,6 +187,9 @@ static const struct option options[] = {
 	{ "object", 0, "KEYS|JSON", "add an IOThread", take_object },
 	{ "export", 0, "KEYS|JSON", "serve a disk or a SCSI adapter on a socket", take_export },
 	{ "device", 0, "KEYS|JSON", "put a disk behind a SCSI adapter", take_device },
+	{ "chardev", 0, "KEYS|JSON", "name a socket for --monitor", take_chardev },
+	{ "monitor", 0, "KEYS|JSON", "let clients control this daemon there, by QMP",
+	  take_monitor },
 	{ "pidfile", 0, "PATH", "write the process id there once everything listens",
 	  take_pidfile },
 	{ "daemonize", 0, NULL, "go to the background once everything listens", take_daemonize },
@@ -142,8 +207,6 @@ static const struct option options[] = {
 static const struct {
 	const char *name, *instead;
 } foreign[] = {
-	{ "chardev", "there is no monitor" },
-	{ "monitor", "signals control this daemon, see --help" },
 	{ "nbd-server", "only vhost-user is served" },
 	{ "trace", "there are no trace points" },
 };
@@ -243,6 +306,10 @@ void options_print_help(FILE *file)
 	export_spec_print_help(file);
 	fputs("\nKeys of --device scsi-hd:\n", file);
 	device_spec_print_help(file);
+	fputs("\nKeys of --chardev socket:\n", file);
+	chardev_spec_print_help(file);
+	fputs("\nKeys of --monitor:\n", file);
+	monitor_spec_print_help(file);
 	fputs("\nSignals: TERM and INT finish what is in flight and exit; HUP reads the sizes of all images again;\n"
 	      "USR1 prints which IOThread serves which queue.\n",
 	      file);

@@ -11,6 +11,7 @@
 
 #include "base/fd.h"
 #include "daemon/blockdev.h"
+#include "daemon/commands.h"
 #include "daemon/log.h"
 #include "mem/fault.h"
 
@@ -32,14 +33,20 @@ static void refresh_node(struct block_node *node, void *opaque)
 		log_line("node %s: %s", node->name, error.text);
 }
 
-static void refresh(struct server *server)
+void server_check_sizes(struct server *server)
 {
 	struct export_spec *spec;
 
-	block_graph_each(server->graph, refresh_node, server);
 	STAILQ_FOREACH(spec, &server->config->exports, next)
-	export_check_size(spec->export);
+	if (spec->export)
+		export_check_size(spec->export);
 	devices_check_sizes(server->devices);
+}
+
+static void refresh(struct server *server)
+{
+	block_graph_each(server->graph, refresh_node, server);
+	server_check_sizes(server);
 }
 
 static void print_map(const struct server *server)
@@ -47,7 +54,8 @@ static void print_map(const struct server *server)
 	const struct export_spec *spec;
 
 	STAILQ_FOREACH(spec, &server->config->exports, next)
-	export_print_map(spec->export);
+	if (spec->export)
+		export_print_map(spec->export);
 }
 
 static void take_signal(struct server *server, unsigned number)
@@ -57,7 +65,7 @@ static void take_signal(struct server *server, unsigned number)
 	case SIGINT:
 		if (server->stopping)
 			server_end_at_once(server);
-		server_shut_down(server);
+		server_shut_down(server, "host-signal");
 		break;
 	case SIGHUP:
 		refresh(server);
@@ -85,7 +93,8 @@ static void faults_ready(struct loop_fd *source, unsigned revents)
 
 	event_fd_clear(server->fault_fd);
 	STAILQ_FOREACH(spec, &server->config->exports, next)
-	export_check_memory(spec->export);
+	if (spec->export)
+		export_check_memory(spec->export);
 }
 
 static int open_faults(struct server *server, struct error *error)
@@ -145,6 +154,16 @@ static void devices_idle(void *opaque)
 	loop_defer(server->loop, &server->reap);
 }
 
+static int make_monitors(struct server *server, struct error *error)
+{
+	struct monitors_config config = { .loop = server->loop, .opaque = server };
+
+	config.handlers = server->handlers = commands_collect(&config.handler_count);
+	if (!config.handlers)
+		return error_set(error, -ENOMEM, "out of memory");
+	return monitors_new(&config, &server->monitors, error);
+}
+
 static int open_nodes(struct server *server, struct error *error)
 {
 	struct devices_config config = { .loop = server->loop,
@@ -189,6 +208,9 @@ int server_make_export(struct server *server, struct export_spec *spec, struct e
 		config.node = block_graph_find(server->graph, spec->use.node->name);
 	else
 		spec->relative_port = pick_relative_port(server);
+	if (config.node && spec->writable && config.node->read_only)
+		return error_set(error, -EROFS, "Cannot export read-only node '%s' as writable",
+				 config.node->name);
 	config.relative_port = spec->relative_port;
 	return export_new(&config, &spec->export, error);
 }
@@ -202,7 +224,7 @@ static int make_exports(struct server *server, struct error *error)
 	{
 		result = server_make_export(server, spec, error);
 		if (result)
-			return result;
+			return error_prefix(error, "%s", spec->origin);
 	}
 	return 0;
 }
@@ -220,12 +242,19 @@ static int make_devices(struct server *server, struct error *error)
 /* Last, because it is the first thing that others see. */
 static int listen_all(struct server *server, struct error *error)
 {
+	struct monitor_spec *monitor;
 	struct export_spec *spec;
 	int result;
 
 	STAILQ_FOREACH(spec, &server->config->exports, next)
 	{
 		result = export_listen(spec->export, error);
+		if (result)
+			return error_prefix(error, "%s", spec->origin);
+	}
+	STAILQ_FOREACH(monitor, &server->config->monitors, next)
+	{
+		result = monitors_listen(server->monitors, monitor, error);
 		if (result)
 			return result;
 	}
@@ -258,10 +287,12 @@ int server_new(struct config *config, struct server **ret_server, struct error *
 	server->signal_fd = server->fault_fd = server->pidfile.fd = -1;
 	server_end_init(server);
 	result = open_loop(server, error);
+	if (result == 0)
+		result = make_monitors(server, error);
 	if (result == 0) {
 		result = open_all(server, error);
 		if (result && server->devices) {
-			server_shut_down(server);
+			server_shut_down(server, "host-signal");
 			loop_run(server->loop);
 		}
 	}
@@ -284,6 +315,8 @@ void server_free(struct server *server)
 	devices_free(server->devices);
 	block_graph_free(server->graph);
 	iothreads_free(server->iothreads);
+	monitors_free(server->monitors);
+	free(server->handlers);
 	loop_free(server->loop);
 	pidfile_remove(&server->pidfile);
 	fd_close(&server->signal_fd);

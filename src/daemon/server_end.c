@@ -19,7 +19,7 @@ static void device_gone(struct device_spec *spec, void *opaque)
 {
 	struct server *server = opaque;
 
-	config_remove_device(server->config, spec);
+	spec->gone = true;
 	loop_defer(server->loop, &server->reap);
 }
 
@@ -29,14 +29,39 @@ void server_remove_device(struct server *server, struct device_spec *spec)
 }
 
 static struct device_spec *find_device_of(const struct server *server,
-					  const struct export_spec *export, bool leaving)
+					  const struct export_spec *export)
 {
 	struct device_spec *spec;
 
 	STAILQ_FOREACH(spec, &server->config->devices, next)
-	if (spec->export == export && spec->device && device_is_leaving(spec->device) == leaving)
+	if (spec->export == export && spec->device)
 		return spec;
 	return NULL;
+}
+
+static void remove_devices_of(struct server *server, const struct export_spec *export)
+{
+	struct device_spec *spec;
+
+	STAILQ_FOREACH(spec, &server->config->devices, next)
+	if (spec->export == export && spec->device && !device_is_leaving(spec->device))
+		server_remove_device(server, spec);
+}
+
+static void reap_devices(struct server *server)
+{
+	struct device_spec *spec, *next;
+	char path[CONFIG_ID_MAX + 32];
+
+	for (spec = STAILQ_FIRST(&server->config->devices); spec; spec = next) {
+		next = STAILQ_NEXT(spec, next);
+		if (!spec->gone)
+			continue;
+		snprintf(path, sizeof(path), "/machine/peripheral/%s", spec->id);
+		monitors_event(server->monitors, "DEVICE_DELETED",
+			       json_pack("{s:s, s:s}", "device", spec->id, "path", path));
+		config_remove_device(server->config, spec);
+	}
 }
 
 /* ---- exports ---- */
@@ -61,6 +86,7 @@ void server_export_ended(struct export *export, void *opaque)
 
 void server_remove_export(struct server *server, struct export_spec *spec)
 {
+	spec->leaving = true;
 	if (spec->export && !export_is_ended(spec->export)) {
 		export_shut_down(spec->export);
 		return;
@@ -72,13 +98,12 @@ void server_remove_export(struct server *server, struct export_spec *spec)
 /* An export that has ended goes when its devices have gone. */
 static void reap_export(struct server *server, struct export_spec *spec)
 {
-	struct device_spec *device;
-
-	while ((device = find_device_of(server, spec, false)))
-		server_remove_device(server, device);
-	if (find_device_of(server, spec, true))
+	remove_devices_of(server, spec);
+	if (find_device_of(server, spec))
 		return;
 	export_free(spec->export);
+	monitors_event(server->monitors, "BLOCK_EXPORT_DELETED",
+		       json_pack("{s:s}", "id", spec->id));
 	config_remove_export(server->config, spec);
 }
 
@@ -109,16 +134,31 @@ static void faults_removed(struct loop_fd *source)
 	loop_fd_remove(&server->signals, signals_removed);
 }
 
+static void monitors_closed(void *opaque)
+{
+	struct server *server = opaque;
+
+	loop_fd_remove(&server->faults, faults_removed);
+}
+
+static bool may_end(const struct server *server)
+{
+	if (server->ending || !STAILQ_EMPTY(&server->config->exports) ||
+	    !STAILQ_EMPTY(&server->config->devices) || !devices_are_idle(server->devices))
+		return false;
+	return server->stopping || STAILQ_EMPTY(&server->config->monitors);
+}
+
 static void reap(struct loop_defer *defer)
 {
 	struct server *server = container_of(defer, struct server, reap);
 
+	reap_devices(server);
 	reap_exports(server);
-	if (server->ending || !STAILQ_EMPTY(&server->config->exports) ||
-	    !devices_are_idle(server->devices))
+	if (!may_end(server))
 		return;
 	server->ending = true;
-	loop_fd_remove(&server->faults, faults_removed);
+	monitors_close(server->monitors, monitors_closed, server);
 }
 
 void server_end_init(struct server *server)
@@ -126,13 +166,25 @@ void server_end_init(struct server *server)
 	server->reap.fn = reap;
 }
 
-void server_shut_down(struct server *server)
+static void drop_unmade_devices(struct server *server)
+{
+	struct device_spec *spec;
+
+	STAILQ_FOREACH(spec, &server->config->devices, next)
+	if (!spec->device)
+		spec->gone = true;
+}
+
+void server_shut_down(struct server *server, const char *cause)
 {
 	struct export_spec *spec;
 
 	if (server->stopping)
 		return;
 	server->stopping = true;
+	monitors_event(server->monitors, "SHUTDOWN",
+		       json_pack("{s:b, s:s}", "guest", 0, "reason", cause));
+	drop_unmade_devices(server);
 	STAILQ_FOREACH(spec, &server->config->exports, next)
 	server_remove_export(server, spec);
 	loop_defer(server->loop, &server->reap);
@@ -145,6 +197,7 @@ void server_end_at_once(struct server *server)
 	STAILQ_FOREACH(spec, &server->config->exports, next)
 	if (spec->export)
 		export_unlink(spec->export);
+	monitors_unlink(server->monitors);
 	pidfile_remove(&server->pidfile);
 	log_line("ended with requests in flight");
 	_exit(EXIT_FAILURE);

@@ -11,6 +11,7 @@
 #include "daemon/device.h"
 #include "daemon/export.h"
 #include "daemon/iothreads.h"
+#include "daemon/monitor.h"
 #include "daemon/process.h"
 #include "daemon/server.h"
 
@@ -20,6 +21,8 @@ struct server {
 	struct iothreads *iothreads;
 	struct block_graph *graph;
 	struct devices *devices;
+	struct monitors *monitors;
+	struct qmp_handler *handlers;
 	struct pidfile pidfile;
 	int signal_fd, fault_fd;
 	struct loop_fd signals, faults;
@@ -28,8 +31,19 @@ struct server {
 	bool ending;            /* nothing is left but our own sources */
 };
 
-/* Each returns 0 when the object of the spec is made. */
 int server_make_export(struct server *server, struct export_spec *spec, struct error *error);
+/* Tells those that see a disk whose size has changed. */
+void server_check_sizes(struct server *server);
+
+/* server_add.c: while others are served. Each takes the tree; when it fails nothing has changed. */
+
+int server_add_iothread(struct server *server, json_t *tree, struct error *error);
+int server_add_node(struct server *server, json_t *tree, struct error *error);
+int server_add_export(struct server *server, json_t *tree, struct error *error);
+int server_add_device(struct server *server, json_t *tree, struct error *error);
+/* Those that nobody uses. */
+int server_remove_iothread(struct server *server, const char *id, struct error *error);
+int server_remove_node(struct server *server, const char *name, struct error *error);
 
 /* server_end.c */
 
@@ -38,8 +52,8 @@ void server_export_ended(struct export *export, void *opaque);
 /* Ends the export; its devices go with it. */
 void server_remove_export(struct server *server, struct export_spec *spec);
 void server_remove_device(struct server *server, struct device_spec *spec);
-/* Ends everything, then the loop. */
-void server_shut_down(struct server *server);
+/* Ends everything, then the loop. cause: of the event SHUTDOWN. */
+void server_shut_down(struct server *server, const char *cause);
 /* Does not wait for requests. */
 void server_end_at_once(struct server *server);
 

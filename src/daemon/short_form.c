@@ -90,9 +90,9 @@ int short_form_add(struct config *config, struct error *error)
 		return 0;
 	result = check(config, error);
 	if (result == 0)
-		result = blockdev_spec_add(config, make_blockdev(form), error);
+		result = config_add(config, CONFIG_BLOCKDEV, make_blockdev(form), error);
 	if (result == 0)
-		result = export_spec_add(config, make_export(form), error);
+		result = config_add(config, CONFIG_EXPORT, make_export(form), error);
 	if (result == 0)
 		name_origin(config);
 	return result;
