@@ -106,6 +106,7 @@ static unsigned put_block_limits(const struct scsi_nexus *nexus, uint8_t *bytes)
 static unsigned put_characteristics(const struct scsi_nexus *nexus, uint8_t *bytes)
 {
 	be16_put(bytes, nexus->unit->rotation_rate);
+	bytes[3] = 0x40; /* WABEREQ: after SANITIZE, BLOCK ERASE blocks can be read */
 	return 0x3c;
 }
 
