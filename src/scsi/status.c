@@ -173,16 +173,6 @@ void scsi_read_capacity_10(struct scsi_task *task)
 	scsi_task_data_in(task, bytes, sizeof(bytes));
 }
 
-/* log2 of the logical blocks in a physical one */
-static uint8_t physical_exponent(const struct scsi_unit *unit)
-{
-	uint32_t physical = unit->node->limits.physical_block_size;
-
-	return physical > unit->block_size ?
-		       (uint8_t)(31 - __builtin_clz(physical)) - unit->block_shift :
-		       0;
-}
-
 void scsi_read_capacity_16(struct scsi_task *task)
 {
 	const struct scsi_unit *unit = scsi_task_unit(task);
@@ -193,7 +183,8 @@ void scsi_read_capacity_16(struct scsi_task *task)
 		return;
 	be64_put(bytes, blocks - 1);
 	be32_put(bytes + 8, unit->block_size);
-	bytes[13] = MIN(physical_exponent(unit), 15);
+	/* log2 of the logical blocks in a physical one */
+	bytes[13] = (uint8_t)(31 - __builtin_clz(scsi_unit_atomic_blocks(unit)));
 	if (scsi_unit_can_unmap(unit))
 		bytes[14] |= 0x80; /* LBPME */
 	if (scsi_unit_can_unmap(unit) && scsi_unit_unmap_zeroes(unit))
