@@ -6,6 +6,7 @@
 #include "base/iov.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -119,6 +120,23 @@ struct block_node *scsi_fixture_ram(struct scsi_fixture *fixture, const char *na
 	struct block_ram_config config = { .name = name, .size = size };
 
 	assert_int_equal(block_ram_open(fixture->graph, &config, &node, NULL), 0);
+	return node;
+}
+
+struct block_node *scsi_fixture_file(struct scsi_fixture *fixture, const char *name, uint64_t size)
+{
+	struct block_node *node = NULL;
+	struct block_file_config config = {
+		.name = name,
+		.filename = scsi_fixture_path(fixture, name),
+		.discard_unmap = true,
+	};
+	int fd = open(config.filename, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, (off_t)size), 0);
+	close(fd);
+	assert_int_equal(block_file_open(fixture->graph, &config, &node, NULL), 0);
 	return node;
 }
 

@@ -91,6 +91,8 @@ unsigned scsi_fixture_add(struct scsi_fixture *fixture, struct block_node *node,
 			  const struct scsi_unit_config *config);
 /* A ram node of its own. */
 struct block_node *scsi_fixture_ram(struct scsi_fixture *fixture, const char *name, uint64_t size);
+/* A file in the fixture's directory: can be resized, and discards. */
+struct block_node *scsi_fixture_file(struct scsi_fixture *fixture, const char *name, uint64_t size);
 /* Takes a unit away and makes it anew with this config, as a restart does; attentions stay pending. */
 void scsi_fixture_restart(struct scsi_fixture *fixture, unsigned index,
 			  const struct scsi_unit_config *config);
