@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The guest's initramfs: busybox, fio, ext4 tools, the kernel's virtio modules and an agent that runs commands.
+"""The guest's initramfs: busybox, fio, ext4 and SCSI tools, the kernel's virtio modules and an agent that runs commands.
 
 The archive is written here (newc format), uncompressed because unpacking in an emulated CPU costs more than reading, and kept
 in the cache under a key made of its contents' identity.
@@ -13,8 +13,9 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PROGRAMS = ["fio", "mke2fs", "e2fsck", "blkdiscard"]
-MODULES = ["virtio_pci", "virtio_console", "virtio_blk", "virtio_scsi", "sd_mod", "crc32c-intel"]
+SG_TOOLS = ["sg_reset", "sg_compare_and_write", "sg_persist", "sg_inq", "sg_raw", "sg_turs", "sg_readcap", "sg_wr_mode"]
+PROGRAMS = ["fio", "mke2fs", "e2fsck", "blkdiscard", "iscsi-test-cu", *SG_TOOLS]
+MODULES = ["virtio_pci", "virtio_console", "virtio_blk", "virtio_scsi", "sd_mod", "sg", "crc32c-intel"]
 
 INIT = """#!/bin/busybox sh
 /bin/busybox --install -s /bin
