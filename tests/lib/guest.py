@@ -7,52 +7,15 @@ before it can be used. The kernel's console goes to a file.
 
 import base64
 import collections
-import json
 import os
-import select
-import socket
 import time
 
 import image
+from monitor import Channel, Monitor
 from process import Process, Timeout, wait_until
 
 MEMORY_MIB = 384
 Result = collections.namedtuple("Result", "status output")
-
-
-class Channel:
-    """One end of a socket pair, read with deadlines."""
-
-    def __init__(self):
-        self.socket, self.peer = socket.socketpair()
-        self.buffer = b""
-
-    def close(self):
-        self.socket.close()
-
-    def send(self, data):
-        self.socket.sendall(data)
-
-    def read_more(self, end):
-        ready, _, _ = select.select([self.socket], [], [], max(0, end - time.monotonic()))
-        if not ready:
-            raise Timeout("no answer from the guest")
-        data = self.socket.recv(65536)
-        if not data:
-            raise ConnectionError("QEMU has gone")
-        self.buffer += data
-
-    def read_line(self, end):
-        while b"\n" not in self.buffer:
-            self.read_more(end)
-        line, _, self.buffer = self.buffer.partition(b"\n")
-        return line.decode(errors="replace").strip()
-
-    def read_bytes(self, count, end):
-        while len(self.buffer) < count:
-            self.read_more(end)
-        data, self.buffer = self.buffer[:count], self.buffer[count:]
-        return data
 
 
 class Guest:
@@ -88,7 +51,7 @@ class Guest:
 
     def channel_options(self):
         return [
-            *("-chardev", f"socket,id=monitor,fd={self.monitor.peer.fileno()}"),
+            *("-chardev", f"socket,id=monitor,fd={self.monitor.channel.peer.fileno()}"),
             *("-mon", "chardev=monitor,mode=control"),
             *("-chardev", f"socket,id=port,fd={self.port.peer.fileno()}", "-device", "virtio-serial-pci,vectors=0"),
             *("-device", "virtserialport,chardev=port"),
@@ -102,20 +65,16 @@ class Guest:
         return ["-kernel", kernel, "-initrd", initramfs, "-append", line]
 
     def start(self, disk_options, seconds=90):
-        self.monitor, self.port = Channel(), Channel()
-        peers = [self.monitor.peer, self.port.peer]
+        self.monitor, self.port = Monitor(Channel()), Channel()
+        peers = [self.monitor.channel.peer, self.port.peer]
         command = ["qemu-system-x86_64", *self.machine_options(), *self.channel_options()]
         command += [*self.kernel_options(), *disk_options]
         self.process = Process(command, self.folder / "qemu.log", [peer.fileno() for peer in peers])
         for peer in peers:
             peer.close()
-        self.open_monitor(seconds)
+        self.monitor.open(seconds)
         if self.kernel:
             self.wait_ready(seconds)
-
-    def open_monitor(self, seconds):
-        self.monitor.read_line(time.monotonic() + seconds)
-        self.qmp("qmp_capabilities")
 
     def wait_ready(self, seconds=90):
         end = time.monotonic() + seconds
@@ -128,15 +87,7 @@ class Guest:
                     raise Timeout(f"the guest did not boot: {self.read_console()[-1000:]}") from None
 
     def qmp(self, command, seconds=20, **arguments):
-        """Run a monitor command; events that arrive meanwhile are dropped."""
-        self.monitor.send(json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n")
-        end = time.monotonic() + seconds
-        while True:
-            answer = json.loads(self.monitor.read_line(end))
-            if "error" in answer:
-                raise RuntimeError(f"{command}: {answer['error']['desc']}")
-            if "return" in answer:
-                return answer["return"]
+        return self.monitor.run(command, seconds, **arguments)
 
     def run(self, script, seconds=60):
         """Run a shell script inside; return its status and what it printed. 143 means that its time was up."""
