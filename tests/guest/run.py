@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: MIT
 """Runs the cases of this folder against a daemon and prints a line for each, in the form of TAP.
 
-usage: tests/guest/run.py [--daemon PATH] [--backend ringlaned|qsd] [-k WORD] [--list]
+usage: tests/guest/run.py [--daemon PATH] [--backend ringlaned|qsd|qemu] [-k WORD] [--list]
 
-Each file scenario_*.py holds scenarios: a daemon, a guest, and the cases that share its boot. GUEST_ACCEL=kvm uses KVM.
+Each file scenario_*.py holds scenarios: a daemon, a guest, and the cases that share its boot. GUEST_ACCEL=kvm uses KVM. The
+other back ends are for comparison: qemu-storage-daemon serves disks, QEMU's own adapter SCSI disks.
 The exit status is 1 when a case failed.
 """
 
@@ -40,7 +41,7 @@ def find_scenarios():
     for path in sorted(HERE.glob("scenario_*.py")):
         module = importlib.import_module(path.stem)
         for scenario in vars(module).values():
-            if isinstance(scenario, type) and issubclass(scenario, Scenario) and scenario is not Scenario:
+            if isinstance(scenario, type) and issubclass(scenario, Scenario) and scenario.list_cases():
                 yield scenario
 
 
@@ -66,14 +67,14 @@ def run_case(scenario, method, report):
         if not scenario.is_up():
             scenario.start()
         started = True
-        getattr(scenario, method)()
+        details = getattr(scenario, method)() or ""
         if scenario.is_up():
             scenario.check_alive()
     except Exception as error:
         report.add(name, time.monotonic() - start, explain(error), details=scenario.describe())
         scenario.discard()
     else:
-        report.add(name, time.monotonic() - start)
+        report.add(name, time.monotonic() - start, details=details)
     return started
 
 
@@ -102,13 +103,14 @@ def run_scenario(scenario, methods, report):
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--backend", choices=["ringlaned", "qsd"], default="ringlaned")
+    parser.add_argument("--backend", choices=["ringlaned", "qsd", "qemu"], default="ringlaned")
     parser.add_argument("--daemon", help="the program, if it is not the one in build/ or in PATH")
     parser.add_argument("-k", metavar="WORD", default="", help="only cases whose name contains WORD")
     parser.add_argument("--list", action="store_true", help="only print the names")
     arguments = parser.parse_args()
     default = HERE.parent.parent / "build" / "src" / "daemon" / "ringlaned"
-    arguments.daemon = arguments.daemon or {"ringlaned": str(default), "qsd": "qemu-storage-daemon"}[arguments.backend]
+    programs = {"ringlaned": str(default), "qsd": "qemu-storage-daemon", "qemu": "qemu-system-x86_64"}
+    arguments.daemon = arguments.daemon or programs[arguments.backend]
     return arguments
 
 
@@ -116,6 +118,8 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     arguments, report = parse_arguments(), Report()
     for scenario in find_scenarios():
+        if arguments.backend not in scenario.backends:
+            continue
         methods = [method for method in scenario.list_cases() if arguments.k in name_case(scenario, method)]
         if arguments.list:
             print("\n".join(name_case(scenario, method) for method in methods))

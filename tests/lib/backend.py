@@ -69,6 +69,10 @@ class Backend:
         self.pidfile = folder / "daemon.pid"
         self.process = None
 
+    def qemu_options(self, disk):
+        """What the guest's QEMU needs to have the disk."""
+        return disk.qemu_options()
+
     def list_blockdevs(self, disk):
         """The options of each node, from the bottom up; the last is the disk."""
         if disk.null:

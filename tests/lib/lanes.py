@@ -13,7 +13,7 @@ Lane = collections.namedtuple("Lane", "cpu queue interrupt interrupt_cpus thread
 
 def find_virtio(guest, device):
     """The virtio device behind a disk, as in /proc/interrupts."""
-    return guest.check(f"basename $(readlink -f /sys/block/{device}/device)").strip()
+    return guest.check(f"readlink -f /sys/block/{device}/device | grep -o 'virtio[0-9]*' | tail -n 1").strip()
 
 
 def find_disk(guest, serial):

@@ -12,10 +12,9 @@ from pathlib import Path
 from backend import Disk, QsdBackend, RinglaneBackend
 from guest import Guest
 
-BACKENDS = {backend.name: backend for backend in (RinglaneBackend, QsdBackend)}
-
 
 class Scenario:
+    backends = {"ringlaned": RinglaneBackend, "qsd": QsdBackend}
     disk_options = [{}]
     threads = {"t0": "", "t1": ""}
     cpus = 4
@@ -23,7 +22,7 @@ class Scenario:
     kernel = True
 
     def __init__(self, backend_name, program):
-        self.backend_class, self.program = BACKENDS[backend_name], program
+        self.backend_class, self.program = self.backends[backend_name], program
         self.folder = self.backend = self.guest = None
         self.disks = []
 
@@ -39,13 +38,17 @@ class Scenario:
     def start(self):
         self.folder = Path(tempfile.mkdtemp(prefix="ringlane-guest-"))
         self.create_disks()
-        self.backend = self.backend_class(self.program, self.folder, self.disks, self.threads)
+        self.backend = self.make_backend()
         self.backend.start()
         self.guest = Guest(self.folder, cpus=self.cpus, nodes=self.nodes, kernel=self.kernel)
         self.start_guest()
 
+    def make_backend(self):
+        return self.backend_class(self.program, self.folder, self.disks, self.threads)
+
     def start_guest(self):
-        self.guest.start([option for disk in self.disks if disk.plugged for option in disk.qemu_options()])
+        plugged = [disk for disk in self.disks if disk.plugged]
+        self.guest.start([option for disk in plugged for option in self.backend.qemu_options(disk)])
 
     def is_up(self):
         return self.folder is not None
