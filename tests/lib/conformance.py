@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: MIT
+"""Runs libiscsi's conformance tests on a guest's disks and says what became of each test.
+
+One process for each suite; after one that came down, one for each of its tests that has no verdict. A test has failed when the
+program says so; it was skipped when it passed after having said that it skips; it crashed when there is no verdict.
+"""
+
+import collections
+import fnmatch
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import image
+
+PROGRAM = "iscsi-test-cu"
+SUITE_SECONDS_MAX = 180
+START = re.compile(r"^  Test: (\S+) \.\.\.(.*)$")
+SKIPPED = re.compile(r"\[SKIPPED\] *(.*?)\.? *$")
+MINOR = "Skipping assert"  # of a single assertion
+
+# result: passed, failed, skipped or crashed; reason: of a skip; log: what a failed test printed
+Outcome = collections.namedtuple("Outcome", "result reason log")
+
+
+def list_tests():
+    """{family.suite: [test, ...]} in the program's order."""
+    command = [image.find_program(PROGRAM), "--list"]
+    lines = subprocess.run(command, text=True, capture_output=True, check=True).stdout.splitlines()
+    suites = {}
+    for family, suite, test in (line.split(".", 2) for line in lines if line.count(".") == 2):
+        suites.setdefault(f"{family}.{suite}", []).append(test)
+    return suites
+
+
+def judge(verdict, log):
+    if verdict != "passed":
+        return Outcome("failed", None, log)
+    reasons = [SKIPPED.search(line).group(1) for line in log if SKIPPED.search(line) and MINOR not in line]
+    return Outcome("skipped", reasons[-1], []) if reasons else Outcome("passed", None, [])
+
+
+def parse_log(text):
+    """{test: Outcome} of the tests that have a verdict."""
+    outcomes, name, log = {}, None, []
+    for line in text.splitlines():
+        start = START.match(line)
+        if start:
+            name, line = start.group(1), start.group(2)
+            log = []
+        verdict = line if line in ("passed", "FAILED") else None
+        if name and verdict:
+            outcomes[name] = judge(verdict, log)
+            log = outcomes[name].log
+            continue
+        log.append(line.strip())
+    return outcomes
+
+
+def run_once(guest, name, devices):
+    command = f"/opt/{PROGRAM} --dataloss --allow-sanitize --Verbose-scsi --test={shlex.quote(name)} {' '.join(devices)}"
+    return guest.run(f"{command} 2>&1", SUITE_SECONDS_MAX)
+
+
+def run_test(guest, name, devices):
+    """One test by itself."""
+    done = run_once(guest, name, devices)
+    crash = Outcome("crashed", f"the program ends with {done.status}", done.output.splitlines()[-12:])
+    return parse_log(done.output).get(name.split(".")[2], crash)
+
+
+def run_suite(guest, suite, tests, devices):
+    done = parse_log(run_once(guest, suite, devices).output)
+    return {f"{suite}.{test}": done.get(test) or run_test(guest, f"{suite}.{test}", devices) for test in tests}
+
+
+def read_allowed(path):
+    """Lines of "SUITE.TEST | what the program says | why that is right", the first two with wildcards."""
+    lines = [line for line in Path(path).read_text().splitlines() if line.strip() and not line.startswith("#")]
+    return [[word.strip() for word in line.split("|")] for line in lines]
+
+
+def find_excuse(allowed, name, outcome):
+    """Why this test need not pass, or None."""
+    test = name.split(".", 1)[1]
+    for pattern, reason, why in allowed:
+        if fnmatch.fnmatchcase(test, pattern) and fnmatch.fnmatchcase(outcome.reason or "", reason):
+            return why
+    return None
+
+
+def count(outcomes):
+    return collections.Counter(outcome.result for outcome in outcomes.values())
+
+
+def explain(name, outcome):
+    complaints = [line for line in outcome.log if "[FAILED]" in line or re.match(r"\d+\. ", line)]
+    return "\n    ".join([f"{name}: {outcome.result}: {outcome.reason or ''}", *(complaints or outcome.log)[:8]])
+
+
+def sum_up(family, outcomes, allowed):
+    """The counts and the reasons of what was skipped; an AssertionError when a test failed or was skipped without leave."""
+    counts, excused, problems = count(outcomes), collections.Counter(), []
+    for name, outcome in outcomes.items():
+        why = find_excuse(allowed, name, outcome) if outcome.result in ("skipped", "crashed") else None
+        if why:
+            excused[f"{outcome.reason}: {why}"] += 1
+        elif outcome.result != "passed":
+            problems.append(explain(name, outcome))
+    lines = [
+        f"conformance {family}: {len(outcomes)} tests, {counts['passed']} passed, {counts['failed'] + counts['crashed']} failed,"
+        f" {counts['skipped']} skipped; {len(problems)} not as they should be"
+    ]
+    lines += [f"{number} not tested: {reason}" for reason, number in sorted(excused.items())]
+    text = "\n".join(lines)
+    assert not problems, "\n".join([text, *problems])
+    return text
