@@ -172,10 +172,11 @@ bool scsi_mode_page_take(const struct scsi_mode_page *page, const uint8_t *bytes
 		return false;
 	for (unsigned i = 0; i < ARRAY_SIZE(mode_fields); i++) {
 		const struct mode_field *field = &mode_fields[i];
-		uint8_t wanted = (bytes[field->byte] & field->mask) >> __builtin_ctz(field->mask);
+		uint8_t wanted;
 
 		if (!is_in(field, page) || !field->changeable)
 			continue;
+		wanted = (bytes[field->byte] & field->mask) >> __builtin_ctz(field->mask);
 		if (!(field->changeable >> wanted & 1)) {
 			*ret_fault = (struct scsi_mode_fault){ field->byte, top_bit(field->mask) };
 			return false;
