@@ -265,11 +265,12 @@ static slow_path const struct scsi_opcode *find_service_action(const struct scsi
 const struct scsi_opcode *scsi_opcode_find(const uint8_t *cdb, bool *ret_known_opcode)
 {
 	uint8_t row = scsi_opcode_first[cdb[0]];
-	const struct scsi_opcode *opcode = &scsi_opcodes[row];
+	const struct scsi_opcode *opcode;
 
 	*ret_known_opcode = row != SCSI_OPCODE_UNKNOWN;
 	if (unlikely(row == SCSI_OPCODE_UNKNOWN))
 		return NULL;
+	opcode = &scsi_opcodes[row];
 	if (likely(opcode->service_action < 0))
 		return opcode;
 	return find_service_action(opcode, cdb[1] & 0x1f);
