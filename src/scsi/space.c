@@ -382,8 +382,9 @@ static bool status_step(struct scsi_steps *steps, int result)
 void scsi_get_lba_status(struct scsi_task *task)
 {
 	struct scsi_unit *unit = scsi_task_unit(task);
-	uint64_t room = task->length / STATUS_DESCRIPTOR + 1, total = scsi_unit_blocks(unit);
-	unsigned max = (unsigned)MIN(room, STATUS_DESCRIPTORS_MAX);
+	uint64_t room = (MAX(task->length, STATUS_HEADER) - STATUS_HEADER) / STATUS_DESCRIPTOR;
+	unsigned max = (unsigned)MIN(MAX(room, 1ull), STATUS_DESCRIPTORS_MAX);
+	uint64_t total = scsi_unit_blocks(unit);
 	struct status *status;
 
 	if (task->lba >= total) {
