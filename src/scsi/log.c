@@ -61,7 +61,7 @@ static void put_error_counters(struct scsi_unit *unit, struct log_answer *answer
 
 static void put_exceptions(struct scsi_unit *unit, struct log_answer *answer)
 {
-	uint8_t value[4] = { 0, 0, 0xff, 0 }; /* the temperature is not known */
+	uint8_t value[3] = { 0, 0, 0xff }; /* the temperature is not known */
 
 	be16_put(value, (uint16_t)scsi_unit_exception(unit));
 	put_parameter(answer, 0x0000, PARAMETER_BINARY, value, sizeof(value));

@@ -99,7 +99,7 @@ static void test_log_when_thresholds_of_counters_are_asked_for_then_refused(void
 static void test_log_when_an_exception_is_tested_then_the_page_tells_it(void **state)
 {
 	struct scsi_fixture *f = *state;
-	const uint8_t wanted[] = { 0x2f, 0, 0, 8, 0, 0, 0x23, 4, 0, 0, 0xff, 0 };
+	const uint8_t wanted[] = { 0x2f, 0, 0, 7, 0, 0, 0x23, 3, 0, 0, 0xff };
 	const uint8_t select[] = { 0, 0, 0, 0, 0x1c, 0x0a, 0x04, 6, 0, 0, 0, 0, 0, 0, 0, 0 };
 	uint8_t bytes[BYTES];
 
