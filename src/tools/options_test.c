@@ -86,6 +86,25 @@ static void test_words_when_good_then_the_target_has_them(void **state)
 	assert_int_equal(parse((const char *[4]){ "-h" }).ret, 1);
 }
 
+static void test_words_when_the_table_takes_them_then_kept_in_order(void **state)
+{
+	struct option_table takes_two = table;
+	struct options_parsed parsed;
+	struct target target = { 0 };
+	struct error error;
+	char *words[] = { "a", "b", "--flag", "c=1", "d" };
+
+	takes_two.words_max = 2;
+	assert_int_equal(options_parse(&takes_two, 4, words, &target, &parsed, &error), 0);
+	assert_string_equal(parsed.positional, "a");
+	assert_int_equal(parsed.word_count, 2);
+	assert_string_equal(parsed.words[0], "b");
+	assert_string_equal(parsed.words[1], "c=1");
+	assert_true(target.flag);
+	assert_int_equal(options_parse(&takes_two, 5, words, &target, &parsed, &error), -EINVAL);
+	assert_string_equal(error.text, "'d' is one argument too many");
+}
+
 static void test_numbers_when_they_have_suffixes_then_scaled(void **state)
 {
 	static const struct {
@@ -178,6 +197,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_words_when_good_then_the_target_has_them),
+		cmocka_unit_test(test_words_when_the_table_takes_them_then_kept_in_order),
 		cmocka_unit_test(test_numbers_when_they_have_suffixes_then_scaled),
 		cmocka_unit_test(test_words_when_bad_then_a_sentence_names_them),
 		cmocka_unit_test(test_words_when_too_many_then_refused),
