@@ -375,24 +375,24 @@ def flatten(schema, type_, prefix=""):
     return keys
 
 
-def read_help(program, option):
-    """The keys that an option takes, by the word that its help has for each kind of object."""
+def read_help(program, option, only):
+    """The keys that an option takes, by kind of object. Help for one kind has no headings."""
     done = subprocess.run([program, option, "help"], text=True, capture_output=True, timeout=60)
     if done.returncode != 0:
         fail(f"{option} help: {done.stderr.strip() or done.returncode}")
-    tables, current = {}, None
+    tables, current = {}, only
     for line in done.stdout.splitlines():
-        head, key = re.match(r"^([\w-]+)[:,]", line), re.match(r"^\s+([\w.-]+)=", line)
+        head, key = re.match(r"^ {0,2}([\w-]+): ", line), re.match(r"^ {6}([\w.-]+)=", line)
         if head:
-            current = tables.setdefault(head.group(1), set())
-        elif key and current is not None:
-            current.add(key.group(1))
+            current = head.group(1)
+        elif key:
+            tables.setdefault(current, set()).add(key.group(1))
     return tables
 
 
-def compare_keys(schema, option, tables):
+def compare_keys(schema, option, program):
     union = schema.types[schema.commands[OPTIONS[option]]["data"]]
-    base = set()
+    tables, base = read_help(program, option, next(iter(union["variants"]))), set()
     for member in union["members"]:
         base |= flatten(schema, member.type, f"{member.name}.")
     if set(tables) != set(union["variants"]):
@@ -407,7 +407,7 @@ def compare_keys(schema, option, tables):
 def check_keys(schema, program):
     problems = []
     for option in OPTIONS:
-        problems += compare_keys(schema, option, read_help(program, option))
+        problems += compare_keys(schema, option, program)
     if problems:
         fail("\n".join(problems))
 
