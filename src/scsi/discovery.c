@@ -33,30 +33,41 @@ static bool select_decode(uint8_t select, bool *ret_luns, bool *ret_well_known)
 	       select == SELECT_SUBSIDIARY;
 }
 
+/* Into task->buffer, behind the header. LUNs may come and go at any time: what is told is what was there for the buffer and is there
+ * now. False: the task has ended. */
+static bool collect_luns(struct scsi_task *task, unsigned *ret_count)
+{
+	uint64_t none;
+	unsigned max = task->ops->list_luns(task, &none, 0), count;
+
+	if (!scsi_task_get_buffer(task, LUNS_HEADER_BYTES + LUN_BYTES * (max + 1)))
+		return false;
+	count = task->ops->list_luns(task, (uint64_t *)(task->buffer + LUNS_HEADER_BYTES), max);
+	*ret_count = MIN(count, max);
+	return true;
+}
+
 void scsi_report_luns(struct scsi_task *task)
 {
-	unsigned count = 0, size;
+	unsigned count, size = LUNS_HEADER_BYTES;
 	bool luns, well_known;
-	uint64_t none;
 
 	if (!select_decode(task->cdb[2], &luns, &well_known)) {
 		scsi_task_bad_cdb(task, 2, -1);
 		return;
 	}
-	if (luns)
-		count = task->ops->list_luns(task, &none, 0);
-	if (!scsi_task_get_buffer(task, LUNS_HEADER_BYTES + LUN_BYTES * (count + 1)))
+	/* before the list is made: a change after it is news again */
+	if (task->nexus)
+		scsi_nexus_clear_attention(task->nexus, SCSI_ASC_REPORTED_LUNS_CHANGED);
+	if (!collect_luns(task, &count))
 		return;
-	if (luns) /* the list cannot change while we are on this loop */
-		task->ops->list_luns(task, (uint64_t *)(task->buffer + LUNS_HEADER_BYTES), count);
-	size = LUNS_HEADER_BYTES + LUN_BYTES * count;
+	if (luns)
+		size += LUN_BYTES * count;
 	if (well_known) { /* the highest of all */
 		memcpy(task->buffer + size, well_known_lun, LUN_BYTES);
 		size += LUN_BYTES;
 	}
 	be32_put(task->buffer, size - LUNS_HEADER_BYTES);
-	if (task->nexus)
-		scsi_nexus_clear_attention(task->nexus, SCSI_ASC_REPORTED_LUNS_CHANGED);
 	scsi_task_data_in(task, task->buffer, size);
 }
 

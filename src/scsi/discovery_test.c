@@ -122,6 +122,48 @@ static void test_luns_when_there_is_no_unit_then_told_all_the_same(void **state)
 	assert_int_equal(got(f), 24);
 }
 
+/* The first look finds three, the second two: one was unplugged meanwhile. Or one has come. */
+static unsigned second_look;
+
+static unsigned list_that_changes(struct scsi_task *task, uint64_t *luns, unsigned max)
+{
+	if (max == 0)
+		return 3;
+	for (unsigned i = 0; i < MIN(max, second_look); i++)
+		be64_put((uint8_t *)&luns[i], (uint64_t)(0x4001 + i) << 48);
+	return second_look;
+}
+
+static void assert_done_good(struct scsi_task *task)
+{
+	assert_int_equal(task->status, SCSI_GOOD);
+}
+
+static void test_luns_when_they_change_meanwhile_then_none_is_made_up(void **state)
+{
+	const struct scsi_task_ops ops = { .list_luns = list_that_changes };
+
+	for (second_look = 2; second_look <= 4; second_look++) {
+		unsigned count = MIN(second_look, 3u);
+		uint8_t bytes[64];
+		struct iovec in = { .iov_base = bytes, .iov_len = sizeof(bytes) };
+		struct scsi_task task = {
+			.ops = &ops,
+			.cdb = { 0xa0, [9] = 64 },
+			.cdb_length = 32,
+			.in = &in,
+			.in_count = 1,
+			.in_bytes = sizeof(bytes),
+			.done = assert_done_good,
+		};
+
+		scsi_task_execute(&task);
+		assert_int_equal(task.residual, sizeof(bytes) - 8 - 8 * count);
+		assert_int_equal(be32_get(bytes), 8 * count);
+		assert_int_equal(be64_get(bytes + 8 * count), (0x4000ull + count) << 48);
+	}
+}
+
 /* ---- REPORT SUPPORTED OPERATION CODES ---- */
 
 #define RCTD 0x80
@@ -343,6 +385,7 @@ int main(void)
 		scsi_test(test_luns_when_there_are_many_then_all_or_as_many_as_fit),
 		scsi_test(test_luns_when_reported_then_their_change_is_no_news),
 		scsi_test(test_luns_when_there_is_no_unit_then_told_all_the_same),
+		cmocka_unit_test(test_luns_when_they_change_meanwhile_then_none_is_made_up),
 		scsi_test(test_opcodes_when_all_are_asked_for_then_the_table),
 		scsi_test(test_opcodes_when_one_is_asked_for_then_its_usage),
 		scsi_test(test_opcodes_when_there_is_no_such_command_then_not_supported),
