@@ -348,7 +348,7 @@ static int check_size(const struct scsi_state *state, int fd, size_t *ret_size, 
 				 strerrordesc_np(errno));
 	if (!S_ISREG(status.st_mode) || status.st_size >= (off_t)STATE_BYTES_MAX)
 		return error_set(error, -EINVAL,
-				 "state file '%s': this is not a state file of a SCSI disk",
+				 "state file '%s': it is not a state file of a SCSI disk",
 				 state->path);
 	*ret_size = (size_t)status.st_size;
 	return 0;
@@ -359,6 +359,7 @@ static int read_file(struct scsi_unit *unit, int fd, struct state_content *conte
 {
 	const struct scsi_state *state = unit->state;
 	char text[STATE_BYTES_MAX];
+	struct error why = { 0 };
 	size_t size = 0;
 	ssize_t got;
 	int result = check_size(state, fd, &size, error);
@@ -370,8 +371,9 @@ static int read_file(struct scsi_unit *unit, int fd, struct state_content *conte
 		return error_set(error, got < 0 ? -errno : -EIO, "cannot read state file '%s': %s",
 				 state->path, strerrordesc_np(got < 0 ? errno : EIO));
 	text[size] = 0;
-	if (state_decode(text, size, content, error) < 0)
-		return error_prefix(error, "state file '%s'", state->path);
+	result = state_decode(text, size, content, &why);
+	if (result < 0)
+		return error_set(error, result, "state file '%s': %s", state->path, why.text);
 	if (content->wwn != unit->wwn)
 		return error_set(error, -EINVAL,
 				 "state file '%s' belongs to the disk with wwn 0x%" PRIx64

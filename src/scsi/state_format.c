@@ -223,18 +223,15 @@ int state_decode(const char *text, size_t size, struct state_content *ret_conten
 	uint64_t version;
 
 	if (!take_number(&at, MAGIC, 10, UINT32_MAX, &version) || !take(&at, "\n"))
-		return error_set(error, -EINVAL, "this is not a state file of a SCSI disk");
+		return error_set(error, -EINVAL, "it is not a state file of a SCSI disk");
 	if (version != VERSION)
 		return error_set(error, -EINVAL,
-				 "this state file is of version %" PRIu64
-				 ", and only version %u is known",
+				 "it is of version %" PRIu64 ", and only version %u is known",
 				 version, VERSION);
 	if (!is_intact(text, size))
-		return error_set(error, -EINVAL,
-				 "the state file is damaged: its checksum does not fit");
+		return error_set(error, -EINVAL, "it is damaged, its checksum does not fit");
 	if (!take_content(at, &content) || !is_canonical(&content, text, size))
-		return error_set(error, -EINVAL,
-				 "the state file says something that makes no sense");
+		return error_set(error, -EINVAL, "it says something that makes no sense");
 	*ret_content = content;
 	return 0;
 }
