@@ -332,6 +332,26 @@ static void test_select_when_not_saved_then_gone_after_a_restart(void **state)
 	assert_unchanged(f);
 }
 
+/* As tools do it: the data of MODE SENSE, with its lengths, PS, WP and DPOFUA bits. */
+static void test_select_when_what_was_sensed_comes_back_then_good(void **state)
+{
+	struct scsi_fixture *f = *state;
+	uint8_t bytes[252];
+
+	restart_with_state(f);
+	scsi_do_in(f, FIRST, CDB(0x1a, 0, 0x3f, 0xff, sizeof(bytes), 0), bytes, sizeof(bytes));
+	scsi_assert_good(f);
+	assert_int_equal(bytes[12], 0x81);
+	select_6(f, PF | SP, bytes, bytes[0] + 1u);
+	scsi_assert_good(f);
+	scsi_do_in(f, FIRST, CDB(0x5a, 0x10, 0x3f, 0xff, 0, 0, 0, 0, sizeof(bytes), 0), bytes,
+		   sizeof(bytes));
+	scsi_assert_good(f);
+	select_10(f, PF, bytes, be16_get(bytes) + 2u);
+	scsi_assert_good(f);
+	assert_unchanged(f);
+}
+
 /* SPC-4: what is saved is all that can be saved, not only what was sent. */
 static void test_select_when_saved_without_a_list_then_the_current_values(void **state)
 {
@@ -383,6 +403,7 @@ int main(void)
 		scsi_test(test_select_when_the_unit_is_reset_then_back_to_the_saved),
 		scsi_test(test_select_when_saved_then_there_after_a_restart),
 		scsi_test(test_select_when_not_saved_then_gone_after_a_restart),
+		scsi_test(test_select_when_what_was_sensed_comes_back_then_good),
 		scsi_test(test_select_when_saved_without_a_list_then_the_current_values),
 		scsi_test(test_select_when_it_cannot_be_saved_then_nothing_changes),
 	};
