@@ -82,10 +82,14 @@ void lane_fail(struct lane_request *request, const char *reason)
 /* ---- polling ---- */
 
 /* The lines that execute() reads and completion writes: first readable byte, status. */
-static void request_prefetch(const struct lane_request *request)
+static void request_prefetch(const struct lane_impl *lane, const struct lane_request *request)
 {
-	if (request->chain.last_writable)
-		prefetch_for_write(request->chain.last_writable);
+	const struct virtq_chain *chain = &request->chain;
+
+	if (lane->ops->answer_first && chain->writable_count)
+		prefetch_for_write(request->iov[chain->readable_count].iov_base);
+	else if (chain->last_writable)
+		prefetch_for_write(chain->last_writable);
 	__builtin_prefetch(request->iov[0].iov_base);
 }
 
@@ -126,7 +130,7 @@ static unsigned pop_group(struct lane_impl *lane, struct lane_request *group[LAN
 		const struct virtq_chain *chain = &group[count]->chain;
 
 		*bytes += chain->readable_bytes + chain->writable_bytes;
-		request_prefetch(group[count++]);
+		request_prefetch(lane, group[count++]);
 	}
 	return count;
 }
@@ -169,9 +173,23 @@ bool lane_poll(struct loop_poller *poller)
 	if (!virtq_device_has_work(&lane->q))
 		return false;
 	if (lane->free)
-		request_prefetch(lane->free); /* often where it was last time */
+		request_prefetch(lane, lane->free); /* often where it was last time */
 	run_batch(lane);
 	return true;
+}
+
+struct lane_request *lane_take(struct lane *base)
+{
+	struct lane_impl *lane = lane_impl(base);
+	struct lane_request *request;
+
+	assert(loop_is_mine(lane->loop) && lane->ops->kicked);
+	if (lane->state != LANE_RUNNING)
+		return NULL;
+	request = pop_one(lane);
+	if (!request && virtq_device_kicks_enable(&lane->q)) /* one came meanwhile */
+		request = pop_one(lane);
+	return request;
 }
 
 bool lane_notify_enable(struct loop_poller *poller)

@@ -16,6 +16,9 @@
  *
  * Batches: requests that complete inside the device's execute() are published every LANE_PUBLISH entries and at the end of the
  * batch; those that complete later at the end of the loop's turn. One call decision per batch.
+ *
+ * A lane whose device has `kicked` is never polled: the device takes a chain when it has something to put into it (lane_take), and
+ * hears of each kick. Chains may lie in its ring for ever; kicks stay asked for.
  */
 #ifndef RINGLANE_DEVICE_LANE_H
 #define RINGLANE_DEVICE_LANE_H
@@ -55,11 +58,14 @@ struct lane_request {
 
 struct lane_ops {
 	size_t request_size; /* a slot is zeroed once, when the lane starts */
+	bool answer_first; /* the device answers at the beginning of the writable part, not at its end */
 	/* On the lane's loop. start opens channels; lane->device and lane->features are set. */
 	int (*start)(struct lane *lane);
 	void (*stop)(struct lane *lane); /* nothing is in flight */
 	/* Executes; ends in exactly one lane_complete() or lane_fail(), now or later on this loop. */
 	void (*execute)(struct lane *lane, struct lane_request *request);
+	/* Instead of execute, for a lane that is not polled: it runs now, or was kicked while it ran. On the lane's loop. */
+	void (*kicked)(struct lane *lane);
 };
 
 struct lane_start {
@@ -132,6 +138,12 @@ void lane_command_set_map(struct lane *lane, struct mem_map *map, const struct v
 
 /* For devices, on the lane's loop. written: bytes put into the writable part. */
 void lane_complete(struct lane_request *request, uint32_t written);
+/* The next chain of a lane that is not polled; NULL: there is none (the driver will kick when it adds one), or the lane does not
+ * run. Ends like any other; a lane that stops waits for it. */
+struct lane_request *lane_take(struct lane *lane);
+/* All slots that were ever used, in flight or not: index 0 … count - 1. */
+unsigned lane_slot_count(const struct lane *lane);
+struct lane_request *lane_slot(const struct lane *lane, unsigned index);
 /* The chain cannot be answered at all: the queue breaks with this constant sentence; the request is gone. */
 void lane_fail(struct lane_request *request, const char *reason);
 

@@ -11,7 +11,7 @@
  * The counter of the event fd is not read while the lane runs. At stop it is cleared, and signalled again when the ring holds
  * chains that nobody took: the next owner of the ring sees exactly one kick, and only if there is something to do.
  *
- * The poller is with the loop exactly in the state RUNNING.
+ * The poller is with the loop exactly in the state RUNNING, unless the device takes its chains itself.
  */
 #include "base/fd.h"
 #include "device/lane_internal.h"
@@ -99,6 +99,36 @@ struct lane_request *lane_slot_new(struct lane_impl *lane)
 	return request;
 }
 
+unsigned lane_slot_count(const struct lane *lane)
+{
+	return ((const struct lane_impl *)lane)->slots_used;
+}
+
+struct lane_request *lane_slot(const struct lane *base, unsigned index)
+{
+	const struct lane_impl *lane = (const struct lane_impl *)base;
+
+	return (void *)((char *)lane->slots + index * slot_bytes(lane));
+}
+
+/* ---- running or not ---- */
+
+static void lane_run(struct lane_impl *lane)
+{
+	lane->state = LANE_RUNNING;
+	if (lane->ops->kicked)
+		lane->ops->kicked(&lane->lane);
+	else
+		loop_poller_add(lane->loop, &lane->poller);
+}
+
+/* Its next state is the caller's. */
+static void lane_rest(struct lane_impl *lane)
+{
+	if (lane->state == LANE_RUNNING && !lane->ops->kicked)
+		loop_poller_remove(lane->loop, &lane->poller);
+}
+
 /* ---- breaking ---- */
 
 static void broken_told(struct loop_message *message)
@@ -116,8 +146,7 @@ void lane_break(struct lane_impl *lane, const char *reason)
 		return;
 	lane->reported = true;
 	lane->broken_reason = reason;
-	if (lane->state == LANE_RUNNING)
-		loop_poller_remove(lane->loop, &lane->poller);
+	lane_rest(lane);
 	if (lane->state != LANE_DRAINING)
 		lane->state = LANE_BROKEN;
 	loop_signal_raise(&lane->err);
@@ -127,15 +156,11 @@ void lane_break(struct lane_impl *lane, const char *reason)
 
 /* ---- kicks ---- */
 
-static void lane_run(struct lane_impl *lane)
-{
-	lane->state = LANE_RUNNING;
-	loop_poller_add(lane->loop, &lane->poller);
-}
-
 static void kick_taken(struct lane_impl *lane)
 {
-	if (lane->state == LANE_RUNNING)
+	if (lane->state == LANE_RUNNING && lane->ops->kicked)
+		lane->ops->kicked(&lane->lane);
+	else if (lane->state == LANE_RUNNING)
 		loop_poller_hit(lane->loop, &lane->poller);
 	else if (lane->state == LANE_WAITING && lane->enabled)
 		lane_run(lane);
@@ -252,8 +277,7 @@ static int run_stop(struct lane_impl *lane)
 {
 	if (lane->state == LANE_STOPPED)
 		return -EALREADY;
-	if (lane->state == LANE_RUNNING)
-		loop_poller_remove(lane->loop, &lane->poller);
+	lane_rest(lane);
 	lane->state = LANE_DRAINING;
 	lane->stopping = true;
 	loop_defer(lane->loop, &lane->turn_end);
@@ -314,7 +338,7 @@ static int run_disable(struct lane_impl *lane)
 	lane->enabled = false;
 	if (lane->state != LANE_RUNNING)
 		return 0;
-	loop_poller_remove(lane->loop, &lane->poller);
+	lane_rest(lane);
 	lane->state = LANE_PAUSED;
 	return 0;
 }
