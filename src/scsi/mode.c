@@ -290,7 +290,7 @@ static bool list_take(struct mode_list *list)
 
 /* ---- MODE SELECT: what follows from it ---- */
 
-/* task->state, from the time when the list was found good */
+/* task->state */
 struct mode_change {
 	struct scsi_mode_values wanted, saved_before;
 	bool save;
