@@ -41,6 +41,23 @@ static void test_compare_when_equal_then_written_alone(void **state)
 	assert_int_equal(f->exclusive_count, 1);
 }
 
+static void test_compare_when_not_twice_the_blocks_then_refused(void **state)
+{
+	static const size_t sizes[] = { 0, 2 * BLOCK, 4 * BLOCK - 1, 4 * BLOCK + 1, 6 * BLOCK };
+	struct scsi_fixture *f = *state;
+	uint8_t data[6 * BLOCK] = { 0 };
+
+	put_a(f, data);
+	for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
+		scsi_do_out(f, FIRST, COMPARE_2, data, sizes[i]);
+		scsi_assert_sense(f, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_FIELD_IN_CDB);
+	}
+	/* a count of 256 has no room in its byte, and is none */
+	scsi_do_out(f, FIRST, CDB(0x89, 0, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0), data, BLOCK);
+	scsi_assert_sense(f, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_FIELD_IN_CDB);
+	check_disk(f, 'a');
+}
+
 static void test_compare_when_a_byte_differs_then_its_offset_and_nothing_written(void **state)
 {
 	static const unsigned places[] = { 0, 1, 340, 341, 511, 512, 700, 1023 };
@@ -239,6 +256,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		scsi_test(test_compare_when_equal_then_written_alone),
+		scsi_test(test_compare_when_not_twice_the_blocks_then_refused),
 		scsi_test(test_compare_when_a_byte_differs_then_its_offset_and_nothing_written),
 		scsi_test(test_compare_when_two_want_the_same_then_one_of_them_wins),
 		scsi_test(test_compare_when_aborted_while_it_waits_then_nothing_written),

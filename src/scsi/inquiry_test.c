@@ -174,7 +174,7 @@ static void test_block_limits_when_read_then_what_commands_check(void **state)
 	f->node->limits.physical_block_size = 4096;
 	f->node->limits.optimal_io_size = 65536;
 	assert_int_equal(get_page(f, 0xb0, page), 64);
-	assert_int_equal(page[4], 0); /* WSNZ */
+	assert_int_equal(page[4], 1); /* WSNZ */
 	assert_int_equal(page[5], SCSI_COMPARE_BLOCKS_MAX);
 	assert_int_equal(be16_get(page + 6), 8);
 	assert_int_equal(be32_get(page + 8), SCSI_TRANSFER_BYTES_MAX / 512);

@@ -19,7 +19,7 @@
  * verify.c       VERIFY, WRITE AND VERIFY
  * space.c        UNMAP, WRITE SAME, GET LBA STATUS
  * atomic.c       COMPARE AND WRITE, ORWRITE
- * copy.c         EXTENDED COPY, RECEIVE COPY RESULTS
+ * copy.c         EXTENDED COPY; copy_results.c: RECEIVE COPY RESULTS
  * sanitize.c     SANITIZE: a background job
  */
 #ifndef RINGLANE_SCSI_INTERNAL_H
@@ -386,7 +386,7 @@ bool scsi_unit_unmap_zeroes(const struct scsi_unit *unit);
 uint32_t scsi_unit_atomic_blocks(const struct scsi_unit *unit);
 /* INQUIRY with EVPD. */
 void scsi_vpd(struct scsi_task *task);
-/* Limits of space.c and atomic.c, in blocks: page B0h tells them. WRITE SAME of no blocks goes to the end (WSNZ 0). */
+/* Limits of space.c and atomic.c, in blocks: page B0h tells them. WRITE SAME of no blocks is refused (WSNZ 1). */
 #define SCSI_UNMAP_DESCRIPTORS_MAX 256u
 #define SCSI_UNMAP_BLOCKS_MAX (1u << 20)
 #define SCSI_WRITE_SAME_BLOCKS_MAX (1u << 23)

@@ -223,20 +223,10 @@ static bool same_step(struct scsi_steps *steps, int result)
 	return true;
 }
 
-/* No blocks: all up to the end (WSNZ is 0). */
-static uint64_t same_blocks(const struct scsi_task *task)
-{
-	uint64_t total = scsi_unit_blocks(scsi_task_unit(task));
-
-	if (task->blocks > 0 || task->lba >= total)
-		return task->blocks;
-	return total - task->lba;
-}
-
-static struct same *same_new(struct scsi_task *task, uint64_t blocks)
+static struct same *same_new(struct scsi_task *task)
 {
 	const struct scsi_unit *unit = scsi_task_unit(task);
-	size_t piece = (size_t)scsi_piece_blocks(unit, MAX(blocks, 1ull)) << unit->block_shift;
+	size_t piece = (size_t)scsi_piece_blocks(unit, task->blocks) << unit->block_shift;
 	struct same *same;
 
 	if (!scsi_task_get_buffer(task, piece))
@@ -247,7 +237,7 @@ static struct same *same_new(struct scsi_task *task, uint64_t blocks)
 	/* the initiator's memory is read here, once */
 	if (same_has_data(task))
 		iov_to_buffer(task->out, task->out_count, 0, task->buffer, unit->block_size);
-	same->blocks = blocks;
+	same->blocks = task->blocks;
 	same->zeroes = scsi_is_zero(task->buffer, unit->block_size) &&
 		       unit->node->limits.write_zeroes_max > 0;
 	same->flags = scsi_task_write_flags(task);
@@ -258,18 +248,17 @@ static struct same *same_new(struct scsi_task *task, uint64_t blocks)
 
 void scsi_write_same(struct scsi_task *task)
 {
-	uint64_t blocks = same_blocks(task);
 	struct same *same;
 
 	if (task->cdb[1] & SAME_UNMAP && !scsi_unit_can_unmap(scsi_task_unit(task))) {
 		scsi_task_bad_cdb(task, 1, 3);
 		return;
 	}
-	if (blocks > SCSI_WRITE_SAME_BLOCKS_MAX) {
+	if (task->blocks == 0 || task->blocks > SCSI_WRITE_SAME_BLOCKS_MAX) {
 		scsi_task_bad_cdb(task, task->opcode->layout == SCSI_CDB_BLOCKS_10 ? 7 : 10, -1);
 		return;
 	}
-	same = same_new(task, blocks);
+	same = same_new(task);
 	if (same)
 		scsi_steps_start(&same->steps, same_step);
 }

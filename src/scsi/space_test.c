@@ -316,20 +316,36 @@ static void test_write_same_when_the_disk_cannot_unmap_then_only_that_is_refused
 	check_zeroed(f, 5, 10);
 }
 
-static void test_write_same_when_no_blocks_then_to_the_end(void **state)
+static void test_write_same_when_no_blocks_then_refused(void **state)
 {
 	static const uint8_t zeroes[BLOCK];
 	struct scsi_fixture *f = *state;
-	uint8_t block[BLOCK];
 
 	fill_disk(f);
 	scsi_do_out(f, FIRST, SAME_10(0, 7, 0), zeroes, BLOCK);
-	check_zeroed(f, 7, DISK_BLOCKS - 7);
-	memset(block, 'e', sizeof(block));
-	scsi_do_out(f, FIRST, SAME_16(0, 9, 0), block, BLOCK);
-	scsi_assert_good(f);
-	check_blocks(f, 8, 1, 'x');
-	check_blocks(f, 9, DISK_BLOCKS - 9, 'e');
+	scsi_assert_bad_cdb(f, 7, -1);
+	scsi_do_out(f, FIRST, SAME_16(0, 9, 0), zeroes, BLOCK);
+	scsi_assert_bad_cdb(f, 10, -1);
+	check_blocks(f, 0, DISK_BLOCKS, 'x');
+}
+
+static void test_write_same_when_not_one_block_of_data_then_refused(void **state)
+{
+	static const uint8_t zeroes[2 * BLOCK];
+	static const size_t sizes[] = { 0, BLOCK / 2, BLOCK + 1, 2 * BLOCK };
+	struct scsi_fixture *f = *state;
+
+	fill_disk(f);
+	for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
+		scsi_do_out(f, FIRST, SAME_10(0x08, 7, 2), zeroes, sizes[i]);
+		scsi_assert_sense(f, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_FIELD_IN_CDB);
+		scsi_do_out(f, FIRST, SAME_16(0x08, 9, 2), zeroes, sizes[i]);
+		scsi_assert_sense(f, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_FIELD_IN_CDB);
+	}
+	/* NDOB: none */
+	scsi_do_out(f, FIRST, SAME_16(0x09, 9, 2), zeroes, BLOCK);
+	scsi_assert_sense(f, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_FIELD_IN_CDB);
+	check_blocks(f, 0, DISK_BLOCKS, 'x');
 }
 
 static void test_write_same_when_longer_than_allowed_then_refused(void **state)
@@ -348,11 +364,6 @@ static void test_write_same_when_longer_than_allowed_then_refused(void **state)
 	scsi_do_out(f, FIRST, CDB(0x93, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x80, 0, 1, 0, 0), zeroes,
 		    BLOCK);
 	scsi_assert_bad_cdb(f, 10, -1);
-	/* to the end counts as what it is */
-	scsi_do_out(f, FIRST, SAME_10(0, 0, 0), zeroes, BLOCK);
-	scsi_assert_bad_cdb(f, 7, -1);
-	scsi_do_out(f, FIRST, CDB(0x41, 0, 1, 0x80, 0, 0, 0, 0, 0, 0), zeroes, BLOCK);
-	scsi_assert_good(f);
 }
 
 static void test_write_same_when_the_node_makes_no_zeroes_then_they_are_written(void **state)
@@ -392,7 +403,7 @@ static void test_write_same_when_it_is_long_then_to_the_last_byte(void **state)
 		block[i] = (uint8_t)i;
 	f->target_unit = scsi_fixture_add(f, scsi_fixture_ram(f, "long", size), NULL);
 	scsi_fixture_clear_attentions(f);
-	scsi_do_out(f, FIRST, SAME_10(0, 1, 0), block, BLOCK);
+	scsi_do_out(f, FIRST, SAME_10(0, 1, size / BLOCK - 1), block, BLOCK);
 	scsi_assert_good(f);
 	scsi_fixture_peek(f, f->target_unit, 0, found, size);
 	for (size_t at = 0; at < size; at++)
@@ -576,7 +587,8 @@ int main(void)
 		scsi_test(test_write_same_when_zeroes_then_zeroes),
 		scsi_test(test_write_same_when_unmapping_something_else_than_zeroes_then_written),
 		scsi_test(test_write_same_when_the_disk_cannot_unmap_then_only_that_is_refused),
-		scsi_test(test_write_same_when_no_blocks_then_to_the_end),
+		scsi_test(test_write_same_when_no_blocks_then_refused),
+		scsi_test(test_write_same_when_not_one_block_of_data_then_refused),
 		scsi_test(test_write_same_when_longer_than_allowed_then_refused),
 		scsi_test(test_write_same_when_the_node_makes_no_zeroes_then_they_are_written),
 		scsi_test(test_write_same_when_the_disk_fails_then_said_so),

@@ -66,9 +66,12 @@ static slow_path void refuse_opcode(struct scsi_task *task, bool known_opcode)
 /* Sets task->opcode. */
 static bool check_opcode(struct scsi_task *task)
 {
-	bool known;
+	bool known = true;
 
-	task->opcode = scsi_opcode_find(task->cdb, &known);
+	task->opcode = &scsi_opcodes[scsi_opcode_first[task->cdb[0]]];
+	if (unlikely(scsi_opcode_first[task->cdb[0]] == SCSI_OPCODE_UNKNOWN ||
+		     task->opcode->service_action >= 0))
+		task->opcode = scsi_opcode_find(task->cdb, &known);
 	if (unlikely(!task->nexus) && refuse_without_unit(task))
 		return false;
 	if (likely(task->opcode && task->opcode->cdb_bytes <= task->cdb_length))
@@ -352,12 +355,27 @@ static slow_path bool refuse_overflow(struct scsi_task *task, uint64_t missing)
 	return false;
 }
 
+/* What is compared with or repeated is of one size: another was meant otherwise, and neither cut nor filled up. */
+static bool must_fit_exactly(const struct scsi_task *task)
+{
+	return task->opcode->data == SCSI_DATA_OUT_BLOCK ||
+	       task->opcode->data == SCSI_DATA_OUT_TWICE;
+}
+
+static slow_path bool refuse_size(struct scsi_task *task)
+{
+	scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_FIELD_IN_CDB);
+	return false;
+}
+
 /* wanted: bytes that the CDB moves, in one direction. */
 static bool check_fit(struct scsi_task *task, uint64_t wanted)
 {
 	uint64_t have = task->opcode->data == SCSI_DATA_IN_BLOCKS ? task->in_bytes :
 								    task->out_bytes;
 
+	if (unlikely(wanted != have) && must_fit_exactly(task))
+		return refuse_size(task);
 	if (unlikely(wanted > have))
 		return refuse_overflow(task, wanted - have);
 	task->residual = task->in_bytes + task->out_bytes - wanted;

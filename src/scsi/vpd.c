@@ -91,6 +91,7 @@ static unsigned put_block_limits(const struct scsi_nexus *nexus, uint8_t *bytes)
 {
 	const struct scsi_unit *unit = nexus->unit;
 
+	bytes[0] = 0x01; /* WSNZ */
 	bytes[1] = SCSI_COMPARE_BLOCKS_MAX;
 	be16_put(bytes + 2, (uint16_t)MIN(blocks_of(unit, unit->node->limits.physical_block_size),
 					  UINT16_MAX));
