@@ -381,6 +381,25 @@ class Ringlaned(Case):
         address = ["addr.type=unix", f"addr.path={self.folder / 'disk'}"]
         self.ctl("block-export-add", *words, *address, f"iothread-vq-mapping={json.dumps(mapping)}")
 
+    def add_adapter(self):
+        self.ctl("blockdev-add", "driver=ram", "node-name=s", "size=1M")
+        address = ["addr.type=unix", f"addr.path={self.folder / 'adapter'}"]
+        self.ctl("block-export-add", "type=vhost-user-scsi", "id=a", "num-queues=2", "iothread=t1", *address)
+        self.ctl("device_add", "driver=scsi-hd", "id=d", "drive=s", "bus=a.0", "wwn=0x5000c50015ea71ac", "lun=3")
+
+    def run_jobs(self):
+        """A client that is at work on all three queues."""
+        words = ["--rw=randread", "--queues=3", "--numjobs=3", "--iodepth=4", "--time_based", "--runtime=60", "--no-progress"]
+        command = [BUILD / "src/tools/ringlane", "bench", f"vhost-user-blk:{self.folder / 'disk'}", *words]
+        bench = Process(command, self.folder / "bench")
+        self.addCleanup(bench.kill)
+
+        def work():
+            queues = self.ctl("query-block-exports")[0]["queues"]
+            return len(queues) == 3 and all(queue["requests"] for queue in queues)
+
+        wait_until(work, SECONDS, "all queues have done something")
+
     def wait_for(self, event, *words):
         """What the command returned, and the data of the event."""
         lines = self.run_ok("ctl", self.path, *words, f"--wait-event={event}").splitlines()
@@ -395,15 +414,18 @@ class Ringlaned(Case):
 
     def test_queries_when_much_is_there_then_as_the_schema_says(self):
         self.add_disk()
+        self.run_jobs()
         self.assertEqual(len(set(self.check_queries())), 6)
         self.assertEqual({c["name"] for c in self.ctl("query-commands")},
                          {name for name, info in self.schema.infos.items() if info["meta-type"] == "command"})
 
-    def test_map_when_a_disk_is_there_then_each_queue_has_its_thread(self):
+    def test_map_when_a_client_is_there_then_each_queue_has_its_thread(self):
         self.add_disk()
-        text = self.run_ok("map", self.path, "--all")
-        self.assertRegex(text, r"(?m)^export e: vhost-user-blk, node n, no client$")
-        self.assertRegex(text, r"(?m)^  1 +t1 +\d+ +0 ")
+        self.assertIn("export e: vhost-user-blk, node n, no client\n", self.run_ok("map", self.path))
+        self.run_jobs()
+        text = self.run_ok("map", self.path)
+        self.assertIn("export e: vhost-user-blk, node n, connected\n", text)
+        self.assertRegex(text, r"(?m)^  1 +t1 +\d+ +0 +0 +running +[0-4] +[1-9]\d* ")
         self.assertRegex(text, r"(?m)^  t0 .* 20480 +e/0, e/2$")
         self.assertRegex(text, r"(?m)^  t1 .* e/1$")
 
@@ -417,6 +439,20 @@ class Ringlaned(Case):
         for name in ("t0", "t1"):
             self.ctl("object-del", f"id={name}")
         self.assertEqual(json.loads(self.run_ok("map", self.path, "--format=json")), {"exports": [], "iothreads": []})
+
+    def test_disks_of_an_adapter_when_added_and_taken_away_then_shown(self):
+        self.add_disk()
+        self.add_adapter()
+        self.assertEqual(len(set(self.check_queries())), 6)
+        text = self.run_ok("map", self.path, "--all")
+        self.assertRegex(text, r"(?m)^export a: vhost-user-scsi, no client$")
+        self.assertRegex(text, r"(?m)^  d +s +0 +3 .* 0x5000c50015ea71ac ")
+        self.assertIn("in use", self.refused("blockdev-del", "node-name=s"))
+        self.assertEqual(self.wait_for("DEVICE_DELETED", "device_del", "id=d"),
+                         ({}, {"device": "d", "path": "/machine/peripheral/d"}))
+        self.ctl("blockdev-del", "node-name=s")
+        self.assertNotIn("0x5000c50015ea71ac", self.run_ok("map", self.path))
+        self.assertEqual(self.wait_for("BLOCK_EXPORT_DELETED", "block-export-del", "id=a"), ({}, {"id": "a"}))
 
     def test_properties_when_set_then_shown(self):
         self.add_disk()
