@@ -1,18 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * EXTENDED COPY (LID1) and its RECEIVE COPY RESULTS (SPC-4, 6.4, 6.18 to 6.21): blocks from one disk to another, or within one,
- * without a detour through the initiator.
+ * EXTENDED COPY (LID1) (SPC-4, 6.4): blocks from one disk to another, or within one, without a detour through the initiator.
  *
  * Theory of operation. The whole parameter list is parsed and checked before anything is copied: lengths, types, that each disk
  * can be reached (ops->peer_get), may be read or written, and has the blocks. The disks are held until the end. Then segment after
  * segment is read and written in pieces. Supported are identification descriptors with an NAA name (E4h) and block to block
  * segments (02h) that need no padding.
  *
- * What became of a copy is kept per nexus under its list identifier, for the last COPY_RESULTS of them, until it has been told or
- * another one with this identifier comes. A list that is refused before the first segment leaves nothing behind.
- *
- * Lock: the results are under the lock of the nexus's unit; they are changed on the copy's loop and read on any.
+ * What became of a copy is kept for RECEIVE COPY RESULTS (copy_results.c), unless the list wants no such thing. A list that is
+ * refused before the first segment leaves nothing behind.
  */
+#include "scsi/copy_results.h"
 #include "scsi/steps.h"
 
 #include "base/overflow.h"
@@ -21,16 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define COPY_TARGETS_MAX 8u
-#define COPY_SEGMENTS_MAX 64u
-#define COPY_LIST_MAX (COPY_TARGETS_MAX * CSCD_BYTES + COPY_SEGMENTS_MAX * SEGMENT_BYTES)
-#define COPY_RESULTS 4u
-
 #define HEADER_BYTES 16u
-#define CSCD_BYTES 32u
-#define CSCD_IDENTIFICATION 0xe4
-#define SEGMENT_BYTES 28u
-#define SEGMENT_BLOCK_TO_BLOCK 0x02
 
 enum list_id_usage {
 	LIST_ID_HOLD = 0,
@@ -38,60 +27,6 @@ enum list_id_usage {
 	LIST_ID_DISCARD = 2,
 	LIST_ID_NONE = 3
 };
-enum copy_status { COPY_IN_PROGRESS = 0, COPY_DONE = 1, COPY_FAILED = 2 };
-
-/* ---- results ---- */
-
-struct copy_result {
-	bool used;
-	uint8_t list_id;
-	uint8_t status; /* enum copy_status */
-	uint8_t sense_length;
-	uint16_t segments;
-	uint64_t bytes;
-	uint64_t age; /* when it began, in copies */
-	uint8_t sense[SCSI_SENSE_MAX];
-};
-
-struct copy_results {
-	uint64_t count;
-	struct copy_result entries[COPY_RESULTS];
-};
-
-static struct copy_result *results_find(const struct scsi_nexus *nexus, uint8_t list_id)
-{
-	struct copy_results *results = nexus->copy_results;
-
-	for (unsigned i = 0; results && i < COPY_RESULTS; i++) {
-		if (results->entries[i].used && results->entries[i].list_id == list_id)
-			return &results->entries[i];
-	}
-	return NULL;
-}
-
-/* A place that is free, or that of the oldest copy that has ended. */
-static struct copy_result *results_place(struct copy_results *results)
-{
-	struct copy_result *oldest = NULL;
-
-	for (unsigned i = 0; i < COPY_RESULTS; i++) {
-		struct copy_result *entry = &results->entries[i];
-
-		if (!entry->used)
-			return entry;
-		if (entry->status != COPY_IN_PROGRESS && (!oldest || entry->age < oldest->age))
-			oldest = entry;
-	}
-	return oldest;
-}
-
-void scsi_copy_results_free(struct scsi_nexus *nexus)
-{
-	free(nexus->copy_results);
-	nexus->copy_results = NULL;
-}
-
-/* ---- one copy ---- */
 
 struct copy {
 	struct scsi_steps steps;
@@ -167,17 +102,17 @@ static bool parse_header(struct copy *copy)
 	if (copy->usage == LIST_ID_NONE && copy->list_id != 0)
 		return copy_bad_parameter(copy, list, -1);
 	if (HEADER_BYTES + targets + segments + inline_bytes > task->length ||
-	    targets + segments > COPY_LIST_MAX)
+	    targets + segments > COPY_DESCRIPTORS_MAX)
 		return copy_bad_length(copy);
 	if (inline_bytes > 0)
 		return copy_refuse(copy, SCSI_ILLEGAL_REQUEST,
 				   SCSI_ASC_INLINE_DATA_LENGTH_EXCEEDED);
-	if (targets % CSCD_BYTES)
+	if (targets % COPY_CSCD_BYTES)
 		return copy_bad_parameter(copy, list + 2, -1);
 	copy->targets = list + HEADER_BYTES;
 	copy->segments = copy->targets + targets;
-	copy->target_count = (unsigned)targets / CSCD_BYTES;
-	copy->segment_count = (unsigned)(segments + SEGMENT_BYTES - 1) / SEGMENT_BYTES;
+	copy->target_count = (unsigned)targets / COPY_CSCD_BYTES;
+	copy->segment_count = (unsigned)(segments + COPY_SEGMENT_BYTES - 1) / COPY_SEGMENT_BYTES;
 	if (copy->target_count > COPY_TARGETS_MAX)
 		return copy_refuse(copy, SCSI_ILLEGAL_REQUEST,
 				   SCSI_ASC_TOO_MANY_TARGET_DESCRIPTORS);
@@ -193,17 +128,17 @@ static bool parse_types(struct copy *copy)
 	const uint8_t *end = copy->segments + be32_get(copy->steps.task->buffer + 8);
 
 	for (unsigned i = 0; i < copy->target_count; i++) {
-		if (copy->targets[i * CSCD_BYTES] != CSCD_IDENTIFICATION)
+		if (copy->targets[i * COPY_CSCD_BYTES] != COPY_CSCD_IDENTIFICATION)
 			return copy_refuse(copy, SCSI_ILLEGAL_REQUEST,
 					   SCSI_ASC_UNSUPPORTED_TARGET_DESCRIPTOR);
 	}
-	for (const uint8_t *at = copy->segments; at < end; at += SEGMENT_BYTES) {
-		if (at[0] != SEGMENT_BLOCK_TO_BLOCK)
+	for (const uint8_t *at = copy->segments; at < end; at += COPY_SEGMENT_BYTES) {
+		if (at[0] != COPY_SEGMENT_BLOCK_TO_BLOCK)
 			return copy_refuse(copy, SCSI_ILLEGAL_REQUEST,
 					   SCSI_ASC_UNSUPPORTED_SEGMENT_DESCRIPTOR);
-		if (end - at < SEGMENT_BYTES)
+		if (end - at < COPY_SEGMENT_BYTES)
 			return copy_bad_length(copy);
-		if (be16_get(at + 2) != SEGMENT_BYTES - 4)
+		if (be16_get(at + 2) != COPY_SEGMENT_BYTES - 4)
 			return copy_bad_parameter(copy, at + 2, -1);
 	}
 	return true;
@@ -238,7 +173,7 @@ static bool peer_get(struct copy *copy, const uint8_t *cscd)
 static bool get_peers(struct copy *copy)
 {
 	for (unsigned i = 0; i < copy->target_count; i++) {
-		if (!peer_get(copy, copy->targets + i * CSCD_BYTES))
+		if (!peer_get(copy, copy->targets + i * COPY_CSCD_BYTES))
 			return false;
 	}
 	return true;
@@ -277,7 +212,7 @@ static bool range_of(const struct scsi_peer *peer, uint64_t lba, uint64_t bytes,
 /* Sets the segment that is to be copied. False: *ret_asc says why it cannot be; NONE: the blocks are not there. */
 static bool segment_take(struct copy *copy, unsigned index, enum scsi_asc *ret_asc)
 {
-	const uint8_t *segment = copy->segments + index * SEGMENT_BYTES;
+	const uint8_t *segment = copy->segments + index * COPY_SEGMENT_BYTES;
 	unsigned source = be16_get(segment + 4), destination = be16_get(segment + 6);
 	const struct scsi_unit *from, *to;
 	uint64_t bytes = be16_get(segment + 10);
@@ -316,52 +251,27 @@ static bool check_segments(struct copy *copy)
 
 /* ---- its result ---- */
 
-/* What an earlier copy with this identifier left behind. False: that copy is still running, and the task has ended. */
-static bool result_forget(struct copy *copy)
+static struct scsi_nexus *copy_nexus(const struct copy *copy)
 {
-	struct scsi_unit *unit = scsi_task_unit(copy->steps.task);
-	struct copy_result *result;
-	bool running = false;
-
-	if (copy->usage == LIST_ID_NONE)
-		return true;
-	scsi_unit_lock(unit);
-	result = results_find(copy->steps.task->nexus, copy->list_id);
-	if (result) {
-		running = result->status == COPY_IN_PROGRESS;
-		result->used = running;
-	}
-	scsi_unit_unlock(unit);
-	return !running || copy_refuse(copy, SCSI_ILLEGAL_REQUEST, SCSI_ASC_OPERATION_IN_PROGRESS);
+	return copy->steps.task->nexus;
 }
 
-static struct copy_result *result_begin_locked(struct scsi_nexus *nexus, uint8_t list_id)
+/* False: a copy with this identifier is running, and the task has ended. */
+static bool result_forget(struct copy *copy)
 {
-	struct copy_results *results = nexus->copy_results;
-	struct copy_result *result;
-
-	if (!results)
-		results = nexus->copy_results = calloc(1, sizeof(*results));
-	result = results ? results_place(results) : NULL;
-	if (result)
-		*result = (struct copy_result){ .used = true,
-						.list_id = list_id,
-						.status = COPY_IN_PROGRESS,
-						.age = results->count++ };
-	return result;
+	if (copy->usage == LIST_ID_NONE || copy_result_forget(copy_nexus(copy), copy->list_id))
+		return true;
+	return copy_refuse(copy, SCSI_ILLEGAL_REQUEST, SCSI_ASC_OPERATION_IN_PROGRESS);
 }
 
 /* False: too many are running, and the task has ended. */
 static bool result_begin(struct copy *copy)
 {
 	struct scsi_task *task = copy->steps.task;
-	struct scsi_unit *unit = scsi_task_unit(task);
 
 	if (copy->usage == LIST_ID_NONE)
 		return true;
-	scsi_unit_lock(unit);
-	copy->result = result_begin_locked(task->nexus, copy->list_id);
-	scsi_unit_unlock(unit);
+	copy->result = copy_result_begin(task->nexus, copy->list_id);
 	if (copy->result)
 		return true;
 	copy_fini(copy);
@@ -369,25 +279,17 @@ static bool result_begin(struct copy *copy)
 	return false;
 }
 
-/* asc: of a failure, whose sense FAILED SEGMENT DETAILS tells again. */
-static void result_set(struct copy *copy, enum copy_status status, enum scsi_asc asc)
+static void result_end(struct copy *copy, enum copy_status status, enum scsi_asc asc)
 {
-	const struct scsi_sense sense = { .key = SCSI_COPY_ABORTED, .asc = asc };
-	struct scsi_unit *unit = scsi_task_unit(copy->steps.task);
 	struct copy_result *result = copy->result;
 
 	if (!result)
 		return;
-	scsi_unit_lock(unit);
-	result->status = (uint8_t)status;
-	result->segments = (uint16_t)copy->index;
-	result->bytes = copy->copied;
-	if (status == COPY_FAILED)
-		result->sense_length = (uint8_t)scsi_sense_format(
-			&sense, load_relaxed(&unit->d_sense), result->sense);
-	if (status != COPY_IN_PROGRESS && copy->usage == LIST_ID_DISCARD)
-		result->used = false;
-	scsi_unit_unlock(unit);
+	copy_result_update(copy_nexus(copy), result, copy->index, copy->copied);
+	if (copy->usage == LIST_ID_DISCARD)
+		copy_result_discard(copy_nexus(copy), result);
+	else
+		copy_result_end(copy_nexus(copy), result, status, asc);
 }
 
 /* ---- copying ---- */
@@ -396,7 +298,7 @@ static bool copy_end(struct copy *copy)
 {
 	struct scsi_task *task = copy->steps.task;
 
-	result_set(copy, COPY_DONE, SCSI_ASC_NONE);
+	result_end(copy, COPY_DONE, SCSI_ASC_NONE);
 	copy_fini(copy);
 	scsi_task_good(task);
 	return false;
@@ -404,7 +306,7 @@ static bool copy_end(struct copy *copy)
 
 static bool copy_fail(struct copy *copy, enum scsi_asc asc)
 {
-	result_set(copy, COPY_FAILED, asc);
+	result_end(copy, COPY_FAILED, asc);
 	return copy_refuse(copy, SCSI_COPY_ABORTED, asc);
 }
 
@@ -443,7 +345,8 @@ static void copy_advance(struct copy *copy)
 	if (copy->left > 0)
 		return;
 	copy->index++;
-	result_set(copy, COPY_IN_PROGRESS, SCSI_ASC_NONE);
+	if (copy->result)
+		copy_result_update(copy_nexus(copy), copy->result, copy->index, copy->copied);
 }
 
 /* The next segment that has blocks. False: there is none, or it cannot be copied any more, and the task has ended. */
@@ -500,7 +403,7 @@ void scsi_extended_copy(struct scsi_task *task)
 		scsi_task_fail(task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_PARAMETER_LIST_LENGTH_ERROR);
 		return;
 	}
-	if (!scsi_task_take_parameters(task, HEADER_BYTES + COPY_LIST_MAX))
+	if (!scsi_task_take_parameters(task, HEADER_BYTES + COPY_DESCRIPTORS_MAX))
 		return;
 	copy = scsi_steps_new(task, sizeof(*copy));
 	if (!copy)
@@ -508,107 +411,4 @@ void scsi_extended_copy(struct scsi_task *task)
 	if (parse_header(copy) && parse_types(copy) && result_forget(copy) && get_peers(copy) &&
 	    check_segments(copy) && copy_get_memory(copy) && result_begin(copy))
 		scsi_steps_start(&copy->steps, copy_step);
-}
-
-/* ---- RECEIVE COPY RESULTS ---- */
-
-enum results_action {
-	COPY_STATUS = 0x00,
-	RECEIVE_DATA = 0x01,
-	OPERATING_PARAMETERS = 0x03,
-	FAILED_SEGMENT_DETAILS = 0x04
-};
-
-static void tell_operating_parameters(struct scsi_task *task)
-{
-	static const uint8_t implemented[] = { SEGMENT_BLOCK_TO_BLOCK, CSCD_IDENTIFICATION };
-	uint8_t bytes[44 + sizeof(implemented)] = { 0 };
-
-	be32_put(bytes, sizeof(bytes) - 4);
-	bytes[4] = 0x01; /* SNLID: a list may be without identifier */
-	be16_put(bytes + 8, COPY_TARGETS_MAX);
-	be16_put(bytes + 10, COPY_SEGMENTS_MAX);
-	be32_put(bytes + 12, COPY_LIST_MAX);
-	be16_put(bytes + 34, COPY_RESULTS); /* TOTAL CONCURRENT COPIES */
-	bytes[36] = COPY_RESULTS;           /* MAXIMUM CONCURRENT COPIES */
-	bytes[37] = 9;                      /* DATA SEGMENT GRANULARITY: 512 bytes */
-	bytes[43] = sizeof(implemented);
-	memcpy(bytes + 44, implemented, sizeof(implemented));
-	scsi_task_data_in(task, bytes, sizeof(bytes));
-}
-
-/* In the smallest unit in which it fits. */
-static void tell_status(struct scsi_task *task, const struct copy_result *result)
-{
-	uint64_t count = result->bytes;
-	uint8_t bytes[12] = { 0 }, unit = 0; /* bytes, KiB, MiB, … */
-
-	while (count > UINT32_MAX) {
-		count >>= 10;
-		unit++;
-	}
-	be32_put(bytes, sizeof(bytes) - 4);
-	bytes[4] = result->status;
-	be16_put(bytes + 5, result->segments);
-	bytes[7] = unit;
-	be32_put(bytes + 8, (uint32_t)count);
-	scsi_task_data_in(task, bytes, sizeof(bytes));
-}
-
-/* Nothing is available of a copy that has not failed. */
-static void tell_failure(struct scsi_task *task, const struct copy_result *result)
-{
-	uint8_t bytes[60 + SCSI_SENSE_MAX] = { 0 };
-	unsigned size = 60u + result->sense_length;
-
-	if (result->status != COPY_FAILED) {
-		scsi_task_data_in(task, bytes, 4);
-		return;
-	}
-	be32_put(bytes, size - 4);
-	bytes[56] = result->status;
-	be16_put(bytes + 58, result->sense_length);
-	memcpy(bytes + 60, result->sense, result->sense_length);
-	scsi_task_data_in(task, bytes, size);
-}
-
-/* What has been told is forgotten: the status of a copy that went well, the details of one that did not. */
-static bool is_last_word(unsigned action, const struct copy_result *result)
-{
-	return (action == COPY_STATUS && result->status == COPY_DONE) ||
-	       (action == FAILED_SEGMENT_DETAILS && result->status == COPY_FAILED);
-}
-
-/* False: there is none with this identifier. */
-static bool take_result(struct scsi_task *task, unsigned action, struct copy_result *ret_result)
-{
-	struct scsi_unit *unit = scsi_task_unit(task);
-	struct copy_result *result;
-
-	scsi_unit_lock(unit);
-	result = results_find(task->nexus, task->cdb[2]);
-	if (result) {
-		*ret_result = *result;
-		result->used = !is_last_word(action, result);
-	}
-	scsi_unit_unlock(unit);
-	return result;
-}
-
-void scsi_receive_copy_results(struct scsi_task *task)
-{
-	unsigned action = task->cdb[1] & 0x1f;
-	static const uint8_t no_data[4];
-	struct copy_result result;
-
-	if (action == OPERATING_PARAMETERS)
-		tell_operating_parameters(task);
-	else if (!take_result(task, action, &result))
-		scsi_task_bad_cdb(task, 2, -1);
-	else if (action == COPY_STATUS)
-		tell_status(task, &result);
-	else if (action == FAILED_SEGMENT_DETAILS)
-		tell_failure(task, &result);
-	else /* RECEIVE DATA: no segment holds any */
-		scsi_task_data_in(task, no_data, sizeof(no_data));
 }
