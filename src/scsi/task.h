@@ -2,7 +2,7 @@
 /*
  * One command: bytes in, bytes out, status, sense. The target sees no virtqueue and no thread but the task's own loop.
  *
- * The caller (a virtio device) owns the struct, which lies in its request slot, zeroed once; it fills the first part and calls
+ * The caller (a virtio device) owns the struct, which lies in its request slot, zeroed once; it fills its part and calls
  * scsi_task_execute(). Exactly one done() follows, perhaps before that returns, on the task's loop. What the task points to (data,
  * channel, nexus) stays until then.
  *
@@ -52,43 +52,53 @@ struct scsi_task_ops {
 	void (*peer_put)(struct scsi_task *task, struct scsi_peer *peer);
 };
 
+/*
+ * In the order in which a READ or WRITE touches it: the first 200 bytes and the beginning of the block request are all that it
+ * needs. C the caller's, A the answer, T the target's own.
+ */
 struct scsi_task {
-	/* The caller's. */
+	/* C */
 	const struct scsi_task_ops *ops;
 	struct scsi_nexus
-		*nexus;  /* NULL: no such LUN, though the target exists, or the well-known LUN */
-	bool well_known; /* REPORT LUNS well-known logical unit */
+		*nexus; /* NULL: no such LUN, though the target exists, or the well-known LUN */
 	struct block_channel *channel; /* of the unit's node, on loop; NULL without nexus */
 	struct loop *loop;
-	uint8_t cdb[SCSI_CDB_MAX]; /* a copy; what the initiator did not send is 0 */
-	unsigned cdb_length;       /* bytes that may be meant: the transport's CDB size */
-	enum scsi_attribute attribute;
+	void (*done)(struct scsi_task *task);
 	struct iovec *out,
 		*in; /* data from and to the initiator; the target moves and shortens them */
-	unsigned out_count, in_count;
 	uint64_t out_bytes, in_bytes;
-	void (*done)(struct scsi_task *task);
+	unsigned out_count, in_count;
+	unsigned cdb_length; /* bytes that may be meant: the transport's CDB size */
+	enum scsi_attribute attribute;
+	bool well_known; /* REPORT LUNS well-known logical unit */
 
-	/* The answer. */
+	/* A */
 	uint8_t status; /* enum scsi_status */
 	uint8_t sense_length;
 	enum scsi_fit fit;
 	uint64_t residual;
-	uint8_t sense[SCSI_SENSE_MAX];
 
-	/* The target's own; internal.h says more. */
+	/* T; internal.h says more */
 	const struct scsi_opcode *opcode;
-	uint64_t lba;    /* in logical blocks */
-	uint64_t blocks; /* that the command names */
-	uint64_t length; /* allocation or parameter list length, bytes */
-	uint8_t *buffer; /* of a command that needs one; freed at the end */
-	size_t buffer_bytes;
+	uint64_t lba;             /* in logical blocks */
+	uint64_t blocks;          /* that the command names */
+	uint64_t length;          /* allocation or parameter list length, bytes; 0 with blocks */
+	uint8_t *buffer;          /* of a command that needs one; freed at the end */
 	void *state;              /* of a command with many steps; freed at the end */
 	struct scsi_steps *steps; /* in state; NULL: it ends as soon as its I/O does */
+
+	/* C */
+	uint8_t cdb[SCSI_CDB_MAX]; /* a copy; what the initiator did not send is 0 */
+
+	/* T */
+	struct block_request block;
+	size_t buffer_bytes;
 	void (*next)(struct scsi_task *task,
 		     int result); /* after block I/O, exclusive(), abort_marked() */
 	struct iovec vector;
-	struct block_request block;
+
+	/* A */
+	uint8_t sense[SCSI_SENSE_MAX];
 };
 
 void scsi_task_execute(struct scsi_task *task);
