@@ -328,13 +328,10 @@ static uint64_t same_blocks(const struct scsi_task *task)
 	return task->opcode->opcode == 0x93 && task->cdb[1] & 0x01 ? 0 : 1;
 }
 
-/* Blocks that move between the initiator and us. */
-static uint64_t moved_blocks(const struct scsi_task *task)
+/* Blocks that move between the initiator and us, of a command that moves others than it names. */
+static slow_path uint64_t moved_blocks(const struct scsi_task *task)
 {
 	switch ((enum scsi_data)task->opcode->data) {
-	case SCSI_DATA_IN_BLOCKS:
-	case SCSI_DATA_OUT_BLOCKS:
-		return task->blocks;
 	case SCSI_DATA_OUT_BLOCK:
 		return same_blocks(task);
 	case SCSI_DATA_OUT_TWICE:
@@ -385,7 +382,9 @@ static bool check_fit(struct scsi_task *task, uint64_t wanted)
 static bool check_blocks(struct scsi_task *task)
 {
 	uint8_t shift = scsi_task_unit(task)->block_shift;
-	uint64_t moved = moved_blocks(task);
+	uint8_t data = task->opcode->data;
+	bool plain = data == SCSI_DATA_IN_BLOCKS || data == SCSI_DATA_OUT_BLOCKS;
+	uint64_t moved = likely(plain) ? task->blocks : moved_blocks(task);
 
 	if (!check_range(task))
 		return false;
