@@ -11,6 +11,9 @@
 #include <stdio.h>
 #include <string.h>
 
+static_assert(__builtin_strncmp(RINGLANE_VERSION, SCSI_REVISION_DEFAULT ".", 4) == 0,
+	      "the revision follows the version");
+
 #define NAA_LOCALLY_ASSIGNED (3ull << 60)
 /* With the vendor's 8 bytes a designator of 32. */
 #define DEVICE_ID_MAX 24
