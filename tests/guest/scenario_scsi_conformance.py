@@ -1,40 +1,46 @@
 # SPDX-License-Identifier: MIT
-"""libiscsi's conformance tests, all families, on disks of one daemon: a disk that two adapters show to one guest, and one that is
-write-protected. What may be skipped, and why, stands in tests/scsi/conformance_skips.txt."""
+"""libiscsi's conformance tests, all families, on disks of one daemon: a disk that two adapters show to one guest, one that is
+write-protected, and one whose physical blocks are its logical ones: on others, the tests of GET LBA STATUS look for an LBA that
+they did not ask for. What may be skipped, and why, stands in tests/scsi/conformance_skips.txt."""
 
 from pathlib import Path
 
 import conformance
-from scsi import ScsiScenario
+from scsi import MIB, ScsiScenario
 
 ALLOWED = Path(__file__).resolve().parent.parent / "scsi" / "conformance_skips.txt"
-GIB = 1 << 30
+SIZE = 1023 * MIB  # the last block is within reach of READ (6)
 
 
 class ScsiConformance(ScsiScenario):
     adapter_options = [{"name": "a0"}, {"name": "a1"}]
-    node_options = [{"name": "shared", "size": GIB}, {"name": "locked", "size": GIB, "read_only": True}]
+    node_options = [{"name": "shared", "size": SIZE}, {"name": "locked", "size": SIZE, "read_only": True}, {"name": "wide", "size": SIZE}]
     lun_options = [
         {"id": f"shared{n}", "node": "shared", "adapter": f"a{n}", "serial": "shared", "options": {"share-rw": True}} for n in (0, 1)
     ]
     lun_options.append({"id": "locked", "node": "locked", "target": 1, "serial": "locked"})
+    lun_options.append({"id": "wide", "node": "wide", "target": 2, "serial": "wide", "options": {"logical_block_size": 4096}})
     cpus = 2
 
     def create_disks(self):
         super().create_disks()
         for lun in self.luns:
-            lun.wwn = 0x5000C50015EA0010 + (lun.id == "locked")
+            lun.wwn = 0x5000C50015EA0010 + lun.target
+
+    def choose_devices(self):
+        """The device nodes that each suite gets; "" are all the others."""
+        shared = [f"/dev/{disk.name}" for disk in self.list_disks() if disk.serial == "shared"]
+        assert len(shared) == 2, self.list_disks()
+        generic = self.guest.check(f"ls /sys/block/{self.find_disk('locked')}/device/scsi_generic").strip()
+        return {"": shared, "ReadOnly": [f"/dev/{generic}"], "GetLBAStatus": ["/dev/" + self.find_disk("wide")]}
 
     def run_family(self, family):
         """Run all suites of a family; the details that the case reports."""
-        shared = [f"/dev/{disk.name}" for disk in self.list_disks() if disk.serial == "shared"]
-        assert len(shared) == 2, self.list_disks()
-        locked = "/dev/" + self.guest.check(f"ls /sys/block/{self.find_disk('locked')}/device/scsi_generic").strip()
-        outcomes = {}
-        for suite, tests in conformance.list_tests().items():
-            if suite.startswith(f"{family}."):
-                devices = [locked] if suite.endswith(".ReadOnly") else shared
-                outcomes |= conformance.run_suite(self.guest, suite, tests, devices)
+        choices, outcomes = self.choose_devices(), {}
+        for name, tests in conformance.list_tests().items():
+            its_family, suite = name.split(".")
+            if its_family == family:
+                outcomes |= conformance.run_suite(self.guest, name, tests, choices.get(suite, choices[""]))
         return conformance.sum_up(family, outcomes, conformance.read_allowed(ALLOWED))
 
     def case_family_scsi(self):

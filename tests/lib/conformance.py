@@ -2,7 +2,7 @@
 """Runs libiscsi's conformance tests on a guest's disks and says what became of each test.
 
 One process for each suite; after one that came down, one for each of its tests that has no verdict. A test has failed when the
-program says so; it was skipped when it passed after having said that it skips; it crashed when there is no verdict.
+program says so; it was skipped when it passed after having said that it skips, or without a word; it crashed when there is no verdict.
 """
 
 import collections
@@ -37,8 +37,10 @@ def list_tests():
 def judge(verdict, log):
     if verdict != "passed":
         return Outcome("failed", None, log)
+    if not any(log):
+        return Outcome("skipped", "nothing was tried", log)
     reasons = [SKIPPED.search(line).group(1) for line in log if SKIPPED.search(line) and MINOR not in line]
-    return Outcome("skipped", reasons[-1], []) if reasons else Outcome("passed", None, [])
+    return Outcome("skipped", reasons[-1], log) if reasons else Outcome("passed", None, log)
 
 
 def parse_log(text):
@@ -49,10 +51,10 @@ def parse_log(text):
         if start:
             name, line = start.group(1), start.group(2)
             log = []
-        verdict = line if line in ("passed", "FAILED") else None
-        if name and verdict:
-            outcomes[name] = judge(verdict, log)
-            log = outcomes[name].log
+        if line.startswith("Run Summary:"):
+            break
+        if name and line in ("passed", "FAILED"):
+            outcomes[name] = judge(line, log)
             continue
         log.append(line.strip())
     return outcomes
@@ -108,11 +110,12 @@ def sum_up(family, outcomes, allowed):
             excused[f"{outcome.reason}: {why}"] += 1
         elif outcome.result != "passed":
             problems.append(explain(name, outcome))
+    left_out = sum(excused.values())
     lines = [
-        f"conformance {family}: {len(outcomes)} tests, {counts['passed']} passed, {counts['failed'] + counts['crashed']} failed,"
-        f" {counts['skipped']} skipped; {len(problems)} not as they should be"
+        f"conformance {family}: {len(outcomes)} tests, {counts['passed']} passed, {len(problems)} failed, {left_out} left out for"
+        " these reasons:"
     ]
-    lines += [f"{number} not tested: {reason}" for reason, number in sorted(excused.items())]
+    lines += [f"{number:3d} {reason}" for reason, number in sorted(excused.items())]
     text = "\n".join(lines)
     assert not problems, "\n".join([text, *problems])
     return text
