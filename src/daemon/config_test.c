@@ -37,6 +37,11 @@ static int parse(struct config *config, const char *line, struct error *error)
 #define THREADS "--object iothread,id=t0 --object iothread,id=t1 "
 #define EXPORT "--export vhost-user-blk,id=e0,node-name=n0,addr.type=unix,addr.path=/s"
 #define MAP(n) ",iothread-vq-mapping." #n
+#define TWO_NODES NODE "--blockdev null-co,node-name=n1 "
+#define SCSI "--export vhost-user-scsi,id=s0,addr.type=unix,addr.path=/s0"
+#define TWO_SCSI SCSI " --export vhost-user-scsi,id=s1,addr.type=unix,addr.path=/s1"
+#define DEVICE(id, node, export) " --device scsi-hd,id=" #id ",drive=" #node ",bus=" #export ".0"
+#define CHARDEV "--chardev socket,id=m,path=/m "
 
 static const struct {
 	const char *line, *sentence;
@@ -185,6 +190,79 @@ static const struct {
 	  "--export vhost-user-blk,id=b,node-name=b,addr.type=unix,addr.path=/b,writable=on "
 	  "--export vhost-user-blk,id=c,node-name=c,addr.type=unix,addr.path=/c,writable=on",
 	  "--export c: node 'n0' is used by export 'a' already, and only exports that do not write can share one" },
+	/* adapters */
+	{ "--export vhost-user-scsi,id=s0", "--export s0: Parameter 'addr.type' is missing" },
+	{ SCSI ",node-name=n0", "--export s0: Parameter 'node-name' is unexpected" },
+	{ SCSI ",num-queues=255",
+	  "--export s0: Parameter 'num-queues' expects a number from 1 to 254" },
+	{ SCSI ",cdb-size=65", "--export s0: Parameter 'cdb-size' expects a number from 16 to 64" },
+	{ SCSI ",sense-size=97",
+	  "--export s0: Parameter 'sense-size' expects a number from 18 to 96" },
+	{ THREADS SCSI ",num-queues=2" MAP(0) ".iothread=t0" MAP(0) ".vqs.0=2",
+	  "--export s0: vq index 2 for IOThread \"t0\" must be less than num_queues 2 in iothread-vq-mapping" },
+	{ THREADS SCSI ",num-queues=2" MAP(0) ".iothread=t0" MAP(0) ".vqs.0=1",
+	  "--export s0: missing vq 0 IOThread assignment in iothread-vq-mapping" },
+	/* devices */
+	{ "--device scsi-cd,id=d0",
+	  "--device d0: Parameter 'driver' does not accept 'scsi-cd', only: scsi-hd" },
+	{ "--device scsi-hd", "--device scsi-hd: Parameter 'drive' is missing" },
+	{ "--device scsi-hd,drive=n0", "--device scsi-hd: Parameter 'bus' is missing" },
+	{ NODE SCSI DEVICE(d0, n0, s1), "--device d0: Bus 's1.0' not found" },
+	{ NODE SCSI " --device scsi-hd,id=d0,drive=n0,bus=s0", "--device d0: Bus 's0' not found" },
+	{ NODE SCSI " --device scsi-hd,id=d0,drive=n0,bus=s0.1",
+	  "--device d0: Bus 's0.1' not found" },
+	{ NODE SCSI DEVICE(d0, n1, s0), "--device d0: Cannot find node-name 'n1'" },
+	{ NODE EXPORT DEVICE(d0, n0, e0),
+	  "--device d0: Bus 'e0.0': export 'e0' is no SCSI adapter (type=vhost-user-scsi)" },
+	{ NODE SCSI DEVICE(0, n0, s0),
+	  "--device 0: Parameter 'id' expects an identifier: a letter, then letters, digits, '-', '.' and '_'" },
+	{ NODE SCSI DEVICE(d0, n0, s0) ",channel=1",
+	  "--device d0: Parameter 'channel' expects 0, there is one" },
+	{ NODE SCSI DEVICE(d0, n0, s0) ",scsi-id=256",
+	  "--device d0: Parameter 'scsi-id' expects a number from 0 to 255" },
+	{ NODE SCSI DEVICE(d0, n0, s0) ",lun=16384",
+	  "--device d0: Parameter 'lun' expects a number from 0 to 16383" },
+	{ NODE SCSI DEVICE(d0, n0, s0) ",wwn=0x",
+	  "--device d0: Parameter 'wwn' expects a non-negative number below 2^64" },
+	{ NODE SCSI DEVICE(d0, n0, s0) ",wwn=0x10000000000000000",
+	  "--device d0: Parameter 'wwn' expects a non-negative number below 2^64" },
+	{ NODE SCSI DEVICE(d0, n0, s0) ",logical_block_size=0",
+	  "--device d0: Parameter 'logical_block_size' expects 512 or a larger power of two" },
+	{ TWO_NODES SCSI DEVICE(d0, n0, s0) DEVICE(d0, n1, s0),
+	  "--device d0: Duplicate device ID 'd0'" },
+	/* who shares a disk */
+	{ NODE SCSI DEVICE(d0, n0, s0) DEVICE(d1, n0, s0),
+	  "--device d1: bus 's0.0' shows node 'n0' already, as device 'd0'" },
+	{ NODE TWO_SCSI DEVICE(d0, n0, s0) DEVICE(d1, n0, s1),
+	  "--device d1: node 'n0' is used by device 'd0' already, and only devices of the same node with share-rw=on can share one" },
+	{ NODE TWO_SCSI DEVICE(d0, n0, s0) ",share-rw=on" DEVICE(d1, n0, s1),
+	  "--device d1: node 'n0' is used by device 'd0' already, and only devices of the same node with share-rw=on can share one" },
+	{ NODE TWO_SCSI DEVICE(d0, n0, s0) ",share-rw=on,serial=a" DEVICE(
+		  d1, n0, s1) ",share-rw=on,serial=b",
+	  "--device d1: node 'n0' is the disk of device 'd0' too, and their 'serial' differs" },
+	{ NODE TWO_SCSI DEVICE(d0, n0, s0) ",share-rw=on" DEVICE(d1, n0, s1) ",share-rw=on,wwn=1",
+	  "--device d1: node 'n0' is the disk of device 'd0' too, and their 'wwn' differs" },
+	{ TWO_NODES SCSI DEVICE(d0, n0, s0) ",state=/x" DEVICE(d1, n1, s0) ",state=/x",
+	  "--device d1: state file '/x' is that of device 'd0' already" },
+	{ NODE EXPORT " " SCSI DEVICE(d0, n0, s0),
+	  "--device d0: node 'n0' is used by export 'e0' already, and only exports that do not write can share one" },
+	{ NODE "--blockdev raw,node-name=n1,file=n0 " TWO_SCSI DEVICE(
+		  d0, n0, s0) ",share-rw=on" DEVICE(d1, n1, s1) ",share-rw=on",
+	  "--device d1: node 'n0' is used by device 'd0' already, and only devices of the same node with share-rw=on can share one" },
+	/* monitors */
+	{ "--chardev socket,id=m", "--chardev m: Parameter 'path' is missing" },
+	{ "--chardev file,id=m,path=/m",
+	  "--chardev m: Parameter 'backend' does not accept 'file', only: socket" },
+	{ "--chardev socket,id=m,path=/m,server=off",
+	  "--chardev m: Parameter 'server' does not accept 'off', only: on" },
+	{ "--chardev socket,id=m,path=/m,server,wait",
+	  "--chardev m: Parameter 'wait' does not accept 'on', only: off" },
+	{ CHARDEV CHARDEV, "--chardev m: Chardev with id 'm' already exists" },
+	{ CHARDEV "--monitor n", "--monitor: chardev 'n' not found" },
+	{ CHARDEV "--monitor m --monitor m", "--monitor: chardev 'm' is that of another monitor" },
+	{ CHARDEV "--monitor m,mode=readline",
+	  "--monitor m: Parameter 'mode' does not accept 'readline', only: control" },
+	{ CHARDEV NODE EXPORT, "--chardev m: no monitor uses it" },
 	/* the short form */
 	{ "--socket-path /s", "--socket-path needs --blk-file" },
 	{ "--blk-file /f", "--blk-file needs --socket-path or --fd" },
@@ -212,6 +290,22 @@ static const char *const good_lines[] = {
 	"--export vhost-user-blk,id=a,node-name=a,addr.type=unix,addr.path=/a,writable=on "
 	"--export vhost-user-blk,id=b,node-name=b,addr.type=unix,addr.path=/b,writable=on",
 	"--socket-path /s --blk-file /f --read-only",
+	SCSI,
+	THREADS SCSI
+	",num-queues=2,cdb-size=16,sense-size=18" MAP(0) ".iothread=t0" MAP(1) ".iothread=t1",
+	NODE SCSI DEVICE(
+		d0, n0,
+		s0) ",scsi-id=255,lun=16383,serial=a,wwn=0x5000c500a1b2c3d4,vendor=V,product=P,ver=1,device_id=x,share-rw=off,logical_block_size=4096,rotation_rate=1,state=/x,channel=0",
+	/* one disk on two adapters */
+	NODE TWO_SCSI DEVICE(d0, n0, s0) ",share-rw=on,serial=a,wwn=16" DEVICE(
+		d1, n0, s1) ",share-rw=on,serial=a,wwn=0x10",
+	"--blockdev null-co,node-name=n0,read-only=on " TWO_SCSI DEVICE(d0, n0, s0)
+		DEVICE(d1, n0, s1),
+	"--blockdev null-co,node-name=n0,read-only=on " EXPORT " " SCSI DEVICE(d0, n0, s0),
+	CHARDEV "--monitor m",
+	"--monitor chardev=m,mode=control,pretty=on " CHARDEV,
+	"--chardev socket,id=m,path=/m,server=on,wait=off --monitor m,pretty",
+	"--chardev socket,path=/m,,server,server,nowait,id=m --monitor m",
 };
 
 static void test_config_when_line_is_bad_then_one_sentence(void **state)
@@ -290,6 +384,81 @@ static void test_config_when_no_export_writes_then_node_is_not_written(void **st
 	config_fini(&config);
 }
 
+static void test_config_when_device_writes_then_its_node_is_written(void **state)
+{
+	struct config config;
+	struct error error;
+	struct device_spec *device;
+
+	assert_int_equal(parse(&config,
+			       "--blockdev raw,node-name=n0,file.driver=null-co "
+			       "--blockdev null-co,node-name=n1,read-only=on " SCSI DEVICE(
+				       d0, n0, s0) " --device scsi-hd,drive=n1,bus=s0.0",
+			       &error),
+			 0);
+	assert_true(config_find_blockdev(&config, "n0.file")->written);
+	assert_false(config_find_device(&config, "d0")->read_only);
+	assert_false(config_find_device(&config, "d0")->has_scsi_id);
+	device = config_find_device(&config, "scsi-hd0");
+	assert_true(device->read_only);
+	assert_false(config_find_blockdev(&config, "n1")->written);
+	assert_ptr_equal(device->export, config_find_export(&config, "s0"));
+	config_fini(&config);
+}
+
+/* What a monitor adds later may want to write it. */
+static void test_config_when_there_is_a_monitor_then_unused_nodes_are_open_for_all(void **state)
+{
+	struct config config;
+	struct error error;
+
+	assert_int_equal(parse(&config,
+			       CHARDEV "--monitor m --blockdev null-co,node-name=n1 " NODE EXPORT,
+			       &error),
+			 0);
+	assert_false(config_find_blockdev(&config, "n0")->written);
+	assert_true(config_find_blockdev(&config, "n1")->written);
+	assert_true(config_find_blockdev(&config, "n1")->optional);
+	config_fini(&config);
+	assert_int_equal(parse(&config, "--blockdev null-co,node-name=n1 " NODE EXPORT, &error), 0);
+	assert_false(config_find_blockdev(&config, "n1")->written);
+	config_fini(&config);
+}
+
+static void test_config_when_what_uses_a_node_goes_then_it_is_free(void **state)
+{
+	struct config config;
+	struct error error;
+	json_t *tree;
+
+	assert_int_equal(parse(&config, NODE EXPORT ",writable=on", &error), 0);
+	tree = json_pack("{s:s, s:s, s:s, s:{s:s, s:s}, s:b}", "type", "vhost-user-blk", "id", "e1",
+			 "node-name", "n0", "addr", "type", "unix", "path", "/t", "writable", 1);
+	assert_int_equal(export_spec_add(&config, tree, &error), 0);
+	assert_int_equal(export_spec_check(&config, config_find_export(&config, "e1"), &error),
+			 -EPERM);
+	config_remove_export(&config, config_find_export(&config, "e0"));
+	assert_int_equal(export_spec_check(&config, config_find_export(&config, "e1"), &error), 0);
+	config_fini(&config);
+}
+
+static void test_config_when_inline_node_was_read_and_its_parent_is_bad_then_both_go(void **state)
+{
+	struct config config;
+	struct error error;
+	json_t *tree = json_pack("{s:s, s:s, s:{s:s, s:s}, s:s}", "driver", "error", "node-name",
+				 "top", "file", "driver", "null-co", "node-name", "under", "error",
+				 "EIO");
+
+	assert_int_equal(parse(&config, NODE EXPORT, &error), 0);
+	json_object_set_new(tree, "node-name", json_string("under"));
+	assert_int_equal(blockdev_spec_add(&config, tree, &error), -EEXIST);
+	assert_string_equal(error.text, "Duplicate nodes with node-name='under'");
+	assert_null(config_find_blockdev(&config, "under"));
+	assert_non_null(config_find_blockdev(&config, "n0"));
+	config_fini(&config);
+}
+
 static void test_config_when_raw_has_inline_file_then_it_inherits(void **state)
 {
 	struct config config;
@@ -362,6 +531,9 @@ static void test_config_when_asked_for_help_then_nothing_else_counts(void **stat
 		{ "--object help", CONFIG_OBJECT_HELP },
 		{ "--blockdev help", CONFIG_BLOCKDEV_HELP },
 		{ "--export help", CONFIG_EXPORT_HELP },
+		{ "--device help", CONFIG_DEVICE_HELP },
+		{ "--chardev help", CONFIG_CHARDEV_HELP },
+		{ "--monitor ?", CONFIG_MONITOR_HELP },
 	};
 	struct config config;
 	struct error error;
@@ -397,6 +569,12 @@ int main(void)
 		cmocka_unit_test(test_config_when_line_is_good_then_accepted),
 		cmocka_unit_test(test_config_when_json_then_same_as_keys),
 		cmocka_unit_test(test_config_when_no_export_writes_then_node_is_not_written),
+		cmocka_unit_test(test_config_when_device_writes_then_its_node_is_written),
+		cmocka_unit_test(
+			test_config_when_there_is_a_monitor_then_unused_nodes_are_open_for_all),
+		cmocka_unit_test(test_config_when_what_uses_a_node_goes_then_it_is_free),
+		cmocka_unit_test(
+			test_config_when_inline_node_was_read_and_its_parent_is_bad_then_both_go),
 		cmocka_unit_test(test_config_when_raw_has_inline_file_then_it_inherits),
 		cmocka_unit_test(test_config_when_id_is_long_then_serial_is_stable_and_differs),
 		cmocka_unit_test(test_config_when_fd_is_a_pair_then_it_is_connected),

@@ -129,6 +129,8 @@ static int find_bus(const struct config *config, struct device_spec *spec, struc
 		return error_set(error, -EINVAL,
 				 "Bus '%s': export '%s' is no SCSI adapter (type=vhost-user-scsi)",
 				 spec->bus, id);
+	if (spec->export->leaving)
+		return error_set(error, -EBUSY, "Bus '%s' is going away", spec->bus);
 	return 0;
 }
 

@@ -32,10 +32,12 @@ bool export_get_queue(const struct export *export, unsigned index,
 		      struct export_queue_info *ret_info)
 {
 	const struct export_queue *queue = &export->queues[index];
+	char name[EXPORT_QUEUE_NAME_MAX];
 
 	if (!queue->lane)
 		return false;
-	export->type->queue_name(index, ret_info->name, sizeof(ret_info->name));
+	snprintf(ret_info->name, sizeof(ret_info->name), "%s",
+		 export->type->queue_name(index, name, sizeof(name)));
 	get_thread(queue, ret_info);
 	lane_get_stats(queue->lane, &ret_info->stats);
 	ret_info->state = queue->running ? "running" : "stopped";

@@ -186,8 +186,6 @@ int server_add_device(struct server *server, json_t *tree, struct error *error)
 		return result;
 	spec = CONFIG_LAST(&server->config->devices, device_spec);
 	result = device_spec_check(server->config, spec, error);
-	if (result == 0 && spec->export->leaving)
-		result = error_set(error, -EBUSY, "Bus '%s' is going away", spec->bus);
 	if (result == 0)
 		result = device_new(server->devices, spec, error);
 	if (result)
