@@ -3,6 +3,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -12,6 +13,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lib"))
 
+from monitor import Channel, Monitor  # noqa: E402
 from process import Process, wait_until  # noqa: E402
 
 PROGRAM = None  # set by main()
@@ -20,9 +22,9 @@ PREFIX = "ringlaned: "
 
 
 class Daemon(Process):
-    def __init__(self, folder, *options, pass_fds=(), wait=True):
+    def __init__(self, folder, *options, pass_fds=(), wait=True, **more):
         pidfile = folder / f"pid{len(list(folder.iterdir()))}"
-        super().__init__([PROGRAM, *options, "--pidfile", pidfile], folder / f"{pidfile.name}.log", pass_fds)
+        super().__init__([PROGRAM, *options, "--pidfile", pidfile], folder / f"{pidfile.name}.log", pass_fds, **more)
         if wait:
             wait_until(lambda: self.is_ready(pidfile), SECONDS, "the daemon listens")
 
@@ -84,6 +86,22 @@ class Case(unittest.TestCase):
 
     def assert_ends(self, daemon, status=0):
         self.assertEqual(daemon.stop(), status, daemon.read_log())
+
+    def with_monitor(self, *options, **more):
+        """A daemon and one client of its monitor."""
+        daemon = self.daemon(*self.monitor_options(), *options, **more)
+        return daemon, self.connect_monitor()
+
+    def monitor_options(self):
+        return ["--chardev", f"socket,id=m,path={self.folder}/m,server=on,wait=off", "--monitor", "chardev=m"]
+
+    def connect_monitor(self):
+        channel = socket.socket(socket.AF_UNIX)
+        channel.connect(str(self.folder / "m"))
+        monitor = Monitor(Channel(channel))
+        self.addCleanup(monitor.close)
+        monitor.open()
+        return monitor
 
     def export(self, node="n0", path=None, name="e0", more="writable=on,num-queues=4"):
         path = self.socket if path is None else path

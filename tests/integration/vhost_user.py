@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""A small vhost-user front end with a virtio-blk driver, for tests: every message and every ring entry can be made wrong.
+"""A small vhost-user front end with drivers of virtio-blk and virtio-scsi, for tests: every message and every ring entry can be
+made wrong.
 
 Each request in flight has a slot of its own: header, status byte and 4 KiB of data, and three descriptors.
 """
@@ -23,6 +24,16 @@ MQ, REPLY_ACK, BACKEND_REQ, CONFIG, RESET, MEM_SLOTS = (1 << bit for bit in (0, 
 VERSION_1, PROTOCOL_FEATURES, RING_FEATURES = 1 << 32, 1 << 30, 3 << 28
 
 READ, WRITE, FLUSH, GET_ID = 0, 1, 4, 8
+
+# virtio-scsi
+CTRL, EVENT, FIRST = 0, 1, 2  # virtqueues
+CDB_BYTES, SENSE_BYTES = 32, 96
+S_OK, S_OVERRUN, S_ABORTED, S_BAD_TARGET, S_RESET = range(5)
+FUNCTION_COMPLETE, FUNCTION_SUCCEEDED, FUNCTION_REJECTED, INCORRECT_LUN = 0, 10, 11, 12
+ABORT_TASK, ABORT_TASK_SET, CLEAR_ACA, CLEAR_TASK_SET, NEXUS_RESET, LUN_RESET, QUERY_TASK, QUERY_TASK_SET = range(8)
+NO_EVENT, TRANSPORT_RESET, ASYNC_NOTIFY, PARAM_CHANGE, EVENTS_MISSED = 0, 1, 2, 3, 0x80000000
+RESCAN, REMOVED = 1, 2
+GOOD, CHECK_CONDITION = 0, 2
 NEXT, WRITABLE = 1, 2
 
 GUEST, USER = 0x40000000, 0x10000000
@@ -121,14 +132,127 @@ class Ring:
         return self.status(number), self.data(number, room)
 
 
+class Answer:
+    """What the device said to a SCSI command."""
+
+    def __init__(self, response, data):
+        sense_bytes, self.residual, _, self.status, self.response = struct.unpack_from("<IIHBB", response)
+        self.sense, self.data = response[12 : 12 + sense_bytes], data
+
+    @property
+    def outcome(self):
+        return self.response, self.status
+
+    @property
+    def attention(self):
+        """(key, asc, ascq) of fixed sense."""
+        return (self.sense[2] & 15, self.sense[12], self.sense[13]) if len(self.sense) >= 14 else None
+
+
+def make_lun(target, lun):
+    return bytes([1, target]) + struct.pack(">H", 0x4000 | lun) + bytes(4)
+
+
+class ScsiRing(Ring):
+    """A ring of an adapter: the control, the event or a request queue."""
+
+    def put_command(self, cdb, data=b"", room=0, target=0, lun=0, attribute=0):
+        """One command; its number is its tag. At most SIZE // 4 may be in flight."""
+        number = self.next
+        slot, head = self.slot(number), 4 * (number % (SIZE // 4))
+        header = make_lun(target, lun) + struct.pack("<QBBB", number, attribute, 0, 0) + bytes(cdb).ljust(CDB_BYTES, b"\0")
+        self.memory[slot : slot + len(header)] = header
+        self.memory[slot + 1024 : slot + 1024 + 12 + SENSE_BYTES] = b"\xff" * (12 + SENSE_BYTES)
+        self.memory[slot + 4096 : slot + 4096 + len(data)] = data
+        chain = [(slot, len(header), 0)]
+        if data:
+            chain.append((slot + 4096, len(data), 0))
+        chain.append((slot + 1024, 12 + SENSE_BYTES, WRITABLE))
+        if room:
+            chain.append((slot + 4096, room, WRITABLE))
+        for index, (offset, size, flags) in enumerate(chain):
+            last = index + 1 == len(chain)
+            self.describe(head + index, offset, size, flags | (0 if last else NEXT), 0 if last else head + index + 1)
+        self.make_available(head)
+        return number
+
+    def answer(self, number, room=0):
+        place = self.slot(number) + 1024
+        return Answer(bytes(self.memory[place : place + 12 + SENSE_BYTES]), self.data(number, room))
+
+    def command(self, cdb, data=b"", room=0, **where):
+        number = self.put_command(cdb, data, room, **where)
+        self.kick()
+        self.wait(self.next)
+        return self.answer(number, room)
+
+    def settle(self, cdb=bytes(6), **where):
+        """Takes the unit attentions that are there; they are returned."""
+        found = []
+        for _ in range(16):
+            answer = self.command(cdb, **where)
+            if answer.status != CHECK_CONDITION or answer.attention[0] != 6:
+                return found
+            found.append(answer.attention[1:])
+        raise AssertionError(f"attentions without end: {found}")
+
+    def read(self, lba, blocks=1, **where):
+        return self.command(struct.pack(">BBIBHB", 0x28, 0, lba, 0, blocks, 0), room=512 * blocks, **where)
+
+    def write(self, lba, data, **where):
+        return self.command(struct.pack(">BBIBHB", 0x2A, 0, lba, 0, len(data) // 512, 0), data, **where)
+
+    def inquiry(self, page=None, **where):
+        return self.command([0x12, page is not None, page or 0, 0, 255, 0], room=255, **where).data
+
+    def capacity(self, **where):
+        answer = self.command([0x25] + [0] * 9, room=8, **where)
+        last, size = struct.unpack(">II", answer.data)
+        return (last + 1) * size
+
+    def put_management(self, subtype, tag=0, target=0, lun=0):
+        number = self.next
+        slot, head = self.slot(number), 4 * (number % (SIZE // 4))
+        self.memory[slot : slot + 24] = struct.pack("<II", 0, subtype) + make_lun(target, lun) + struct.pack("<Q", tag)
+        self.memory[slot + 1024] = 0xFF
+        self.describe(head, slot, 24, NEXT, head + 1)
+        self.describe(head + 1, slot + 1024, 1, WRITABLE)
+        self.make_available(head)
+        return number
+
+    def manage(self, subtype, **what):
+        number = self.put_management(subtype, **what)
+        self.kick()
+        self.wait(self.next)
+        return self.memory[self.slot(number) + 1024]
+
+    def put_event(self):
+        number = self.next
+        slot, head = self.slot(number), 4 * (number % (SIZE // 4))
+        self.memory[slot : slot + 16] = b"\xff" * 16
+        self.describe(head, slot, 16, WRITABLE)
+        self.make_available(head)
+        self.kick()
+        return number
+
+    def event(self, number):
+        """Waits for that one: (event, target, lun, reason)."""
+        self.wait(number + 1)
+        slot = self.slot(number)
+        event, _, target, lun, reason = struct.unpack("<IBB2s4xI", bytes(self.memory[slot : slot + 16]))
+        return event, target, struct.unpack(">H", lun)[0] & 0x3FFF, reason
+
+
 class FrontEnd:
+    ring_class = Ring
+
     def __init__(self, where, rings=1):
         self.socket = where if isinstance(where, socket.socket) else connect(where)
         self.socket.settimeout(SECONDS)
         self.channel = None
         self.protocol = 0  # negotiated features of the protocol
         self.memory = Memory(rings)
-        self.rings = [Ring(self, index) for index in range(rings)]
+        self.rings = [self.ring_class(self, index) for index in range(rings)]
 
     def __enter__(self):
         return self
@@ -239,6 +363,28 @@ class FrontEnd:
         except TimeoutError:
             return False
         return True
+
+
+class ScsiFrontEnd(FrontEnd):
+    """With request queues and the two that come before them."""
+
+    ring_class = ScsiRing
+
+    def __init__(self, where, queues=1):
+        super().__init__(where, FIRST + queues)
+
+    def start_all(self):
+        """Sets everything up; the request queues, after the attentions that each disk begins with are left for the test."""
+        self.set_up()
+        return [self.start(index) for index in range(len(self.rings))][FIRST:]
+
+    @property
+    def control(self):
+        return self.rings[CTRL]
+
+    @property
+    def events(self):
+        return self.rings[EVENT]
 
 
 def connect(path):

@@ -27,11 +27,11 @@ def wait_until(predicate, seconds, what):
 class Process:
     """A program with its output in a file."""
 
-    def __init__(self, command, log, pass_fds=()):
+    def __init__(self, command, log, pass_fds=(), **more):
         self.command, self.log = [str(word) for word in command], log
         with log.open("ab") as output:
             self.child = subprocess.Popen(
-                self.command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=pass_fds
+                self.command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=pass_fds, **more
             )
 
     @property
