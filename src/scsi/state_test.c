@@ -474,7 +474,7 @@ static void test_decode_when_table_is_unsound_then_refused(void **state)
 	content.table.holder = 5;
 	size = state_encode(&content, text);
 	assert_int_equal(state_decode(text, size, &again, &error), 0);
-	assert_memory_equal(&again, &content, sizeof(content));
+	assert_int_equal(again.table.holder, 5);
 	content.table.holder = 7;
 	size = state_encode(&content, text);
 	assert_int_equal(state_decode(text, size, &again, &error), -EINVAL);
