@@ -2,7 +2,7 @@
 /*
  * RECEIVE COPY RESULTS (LID1) (SPC-4, 6.18 to 6.21), and what it tells: what became of the last copies of each nexus, by their list
  * identifiers. A result is forgotten when it has been told (the status of a copy that went well, the details of one that did not),
- * when another copy with its identifier comes, or when there are too many.
+ * when another copy with its identifier comes, when the nexus is lost or the unit reset, or when there are too many.
  */
 #include "scsi/copy_results.h"
 
@@ -39,6 +39,14 @@ static struct copy_result *results_place(struct copy_results *results)
 			oldest = entry;
 	}
 	return oldest;
+}
+
+void scsi_copy_results_forget(struct scsi_nexus *nexus)
+{
+	struct copy_results *results = nexus->copy_results;
+
+	for (unsigned i = 0; results && i < COPY_RESULTS_MAX; i++)
+		results->entries[i].used &= results->entries[i].status == COPY_IN_PROGRESS;
 }
 
 void scsi_copy_results_free(struct scsi_nexus *nexus)

@@ -160,6 +160,32 @@ static void test_results_when_a_disk_fails_under_way_then_details(void **state)
 	check_forgotten(f, 3);
 }
 
+static void copy_with_id(struct scsi_fixture *f, uint8_t list_id)
+{
+	struct list list;
+
+	make_list(f, &list, list_id, (struct segment){ .blocks = 5, .to = 50 });
+	do_copy(f, &list);
+	scsi_assert_good(f);
+}
+
+static void test_results_when_the_nexus_is_lost_or_the_unit_reset_then_forgotten(void **state)
+{
+	struct scsi_fixture *f = *state;
+
+	copy_with_id(f, 1);
+	scsi_nexus_lost(f->nexuses[SECOND], SCSI_ASC_NEXUS_LOSS);
+	check_status(f, 1, 1, 1, 5 * BLOCK);
+	copy_with_id(f, 1);
+	scsi_nexus_lost(f->nexuses[FIRST], SCSI_ASC_NEXUS_LOSS);
+	scsi_fixture_clear_attentions(f);
+	check_forgotten(f, 1);
+	copy_with_id(f, 2);
+	scsi_unit_reset(f->unit);
+	scsi_fixture_clear_attentions(f);
+	check_forgotten(f, 2);
+}
+
 /* A disk that needs a while, so that others see the copy while it runs. */
 static void start_slow_copy(struct scsi_fixture *f, struct scsi_run *run, uint8_t list_id)
 {
@@ -255,6 +281,7 @@ int main(void)
 		scsi_test(test_results_while_copying_then_in_progress_and_its_identifier_is_taken),
 		scsi_test(test_copy_when_more_than_allowed_run_then_busy),
 		scsi_test(test_copy_when_aborted_then_it_ends_and_lets_go_of_the_disks),
+		scsi_test(test_results_when_the_nexus_is_lost_or_the_unit_reset_then_forgotten),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

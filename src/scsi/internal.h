@@ -437,6 +437,7 @@ void scsi_mode_default(struct scsi_mode_values *values);
 void scsi_mode_apply(struct scsi_unit *unit);
 bool scsi_sanitize_progress(struct scsi_unit *unit, uint16_t *ret_progress); /* under lock */
 void scsi_sanitize_end(struct scsi_unit *unit, void (*done)(void *opaque), void *opaque);
+void scsi_copy_results_forget(struct scsi_nexus *nexus); /* of copies that have ended; under lock */
 void scsi_copy_results_free(struct scsi_nexus *nexus);
 
 #endif

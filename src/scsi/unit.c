@@ -164,7 +164,10 @@ void scsi_unit_reset(struct scsi_unit *unit)
 	scsi_mode_apply(unit);
 	and_relaxed(&unit->slow, ~(uint32_t)SCSI_UNIT_STOPPED);
 	TAILQ_FOREACH(nexus, &unit->nexuses, next)
-	nexus->removal_prevented = false;
+	{
+		nexus->removal_prevented = false;
+		scsi_copy_results_forget(nexus);
+	}
 	scsi_unit_attention_others(unit, NULL, SCSI_ASC_BUS_DEVICE_RESET);
 	scsi_unit_unlock(unit);
 }
@@ -268,6 +271,7 @@ void scsi_nexus_lost(struct scsi_nexus *nexus, enum scsi_asc attention)
 	scsi_unit_lock(unit);
 	scsi_reservations_release_spc2(unit, nexus);
 	nexus->removal_prevented = false;
+	scsi_copy_results_forget(nexus);
 	and_relaxed(&nexus->slow, ~(uint32_t)SCSI_UA_ALL);
 	scsi_nexus_attention(nexus, attention);
 	scsi_unit_unlock(unit);
