@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * SANITIZE from IOThreads while the job runs on the main loop: one initiator begins jobs, waits for some and aborts others at any
+ * SANITIZE from other threads while the job runs on the main loop: one initiator begins jobs, waits for some and aborts others at any
  * moment, the other one asks how the unit is. Each command ends once, and the last job leaves nothing behind.
  */
 #include "scsi/fixture.h"
 
 #include "base/clock.h"
-#include "loop/iothread.h"
 
 #include <string.h>
 
@@ -15,8 +14,9 @@ enum { COMMANDS = 200 };
 struct initiator {
 	struct scsi_fixture *fixture;
 	enum scsi_who who;
-	struct iothread *iothread;
-	struct loop_message message; /* the next command is due */
+	struct loop *loop;
+	pthread_t thread;
+	struct loop_message message; /* the next command is due, or there will be none */
 	struct loop_message cancel;
 	uint64_t seed;
 	unsigned left, bad;
@@ -66,7 +66,7 @@ static void command_make(struct initiator *initiator)
 	task->cdb_length = 32;
 	task->ops = &ops;
 	task->nexus = initiator->fixture->nexuses[initiator->who];
-	task->loop = iothread_loop(initiator->iothread);
+	task->loop = initiator->loop;
 	task->done = command_done;
 }
 
@@ -79,7 +79,7 @@ static void command_next(struct loop_message *message)
 	scsi_task_execute(&initiator->task);
 	if (initiator->running && !initiator->cancelling && random_below(&initiator->seed, 2)) {
 		initiator->cancelling = true;
-		loop_post(iothread_loop(initiator->iothread), &initiator->cancel);
+		loop_post(initiator->loop, &initiator->cancel);
 	}
 }
 
@@ -112,11 +112,15 @@ static void command_done(struct scsi_task *task)
 		loop_post(task->loop, &initiator->message);
 }
 
+static void *initiator_main(void *opaque)
+{
+	loop_run(((struct initiator *)opaque)->loop);
+	return NULL;
+}
+
 static void initiator_start(struct initiator *initiator, struct scsi_fixture *fixture,
 			    enum scsi_who who)
 {
-	const struct iothread_config config = { .id = who == FIRST ? "first" : "second" };
-
 	*initiator = (struct initiator){
 		.fixture = fixture,
 		.who = who,
@@ -125,8 +129,23 @@ static void initiator_start(struct initiator *initiator, struct scsi_fixture *fi
 		.message = { .fn = command_next },
 		.cancel = { .fn = command_cancel },
 	};
-	assert_int_equal(iothread_new(&config, &initiator->iothread, NULL), 0);
-	loop_post(iothread_loop(initiator->iothread), &initiator->message);
+	assert_int_equal(loop_new(&initiator->loop, NULL), 0);
+	assert_int_equal(pthread_create(&initiator->thread, NULL, initiator_main, initiator), 0);
+	loop_post(initiator->loop, &initiator->message);
+}
+
+static void stop_here(struct loop_message *message)
+{
+	loop_stop(container_of(message, struct initiator, message)->loop);
+}
+
+/* Its last command has ended, so the message is free. */
+static void initiator_stop(struct initiator *initiator)
+{
+	initiator->message.fn = stop_here;
+	loop_post(initiator->loop, &initiator->message);
+	pthread_join(initiator->thread, NULL);
+	loop_free(initiator->loop);
 }
 
 static void wait_for(struct initiator *initiator)
@@ -154,7 +173,7 @@ static void test_sanitize_when_begun_and_aborted_on_other_threads_then_each_ends
 		ended = !(load_relaxed(&f->unit->slow) & SCSI_UNIT_SANITIZING);
 	}
 	for (enum scsi_who who = FIRST; who <= SECOND; who++) {
-		iothread_free(initiators[who].iothread);
+		initiator_stop(&initiators[who]);
 		assert_int_equal(initiators[who].bad, 0);
 	}
 	assert_int_equal(load_relaxed(&f->unit->slow), 0);
