@@ -83,7 +83,8 @@ void scsi_device_free(struct scsi_device *device)
 {
 	if (!device)
 		return;
-	assert(TAILQ_EMPTY(&device->luns) && device->out == 0 && !device->event.lane);
+	assert(TAILQ_EMPTY(&device->luns) && device->out == 0);
+	assert(!device->forgotten && !device->event.lane);
 	scsi_table_free(device->table);
 	free(device->queues);
 	free(device);

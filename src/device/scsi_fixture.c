@@ -314,16 +314,22 @@ static void adapter_open(struct scsi_world *world, unsigned index,
 		scsi_clear_attention(world, index, i);
 }
 
+static void adapter_forget(struct scsi_world *world, struct scsi_adapter *adapter)
+{
+	unsigned done = world->done;
+
+	scsi_device_forget_loops(adapter->device, scsi_fixture_done, world);
+	scsi_wait(world, world->done == done + 1);
+}
+
 static void adapter_close(struct scsi_world *world, struct scsi_adapter *adapter)
 {
 	struct scsi_lun *lun;
-	unsigned done = world->done;
 
 	for (unsigned i = 0; i < world->ring_count; i++)
 		if (adapter->rings[i].running)
 			scsi_ring_stop(&adapter->rings[i]);
-	scsi_device_forget_loops(adapter->device, scsi_fixture_done, world);
-	scsi_wait(world, world->done == done + 1);
+	adapter_forget(world, adapter);
 	while ((lun = TAILQ_FIRST(&adapter->device->luns)))
 		scsi_world_remove_lun(world, lun);
 	for (unsigned i = 0; i < world->ring_count; i++) {
@@ -332,8 +338,7 @@ static void adapter_close(struct scsi_world *world, struct scsi_adapter *adapter
 		fd_close(&adapter->rings[i].kick_fd);
 		fd_close(&adapter->rings[i].call_fd);
 	}
-	scsi_device_forget_loops(adapter->device, scsi_fixture_done, world);
-	scsi_wait(world, world->done >= done + 2);
+	adapter_forget(world, adapter);
 	scsi_device_free(adapter->device);
 }
 
