@@ -3,7 +3,6 @@
 #include "scsi/test_pr.h"
 
 #include "base/clock.h"
-#include "loop/iothread.h"
 
 enum { COMMANDS = 120 };
 
@@ -11,8 +10,9 @@ enum { COMMANDS = 120 };
 struct initiator {
 	struct scsi_fixture *fixture;
 	enum scsi_who who;
-	struct iothread *iothread;
-	struct loop_message message; /* the next one is due */
+	struct loop *loop;
+	pthread_t thread;
+	struct loop_message message; /* the next one is due, or there will be none */
 	uint64_t seed;
 	unsigned left, bad;
 	bool done; /* atomic */
@@ -52,7 +52,7 @@ static void command_make(struct initiator *initiator)
 		memcpy(task->cdb, PR_OUT_CDB(action, PR_WRITE_EXCLUSIVE, PR_LIST_BYTES));
 	task->cdb_length = 32;
 	task->nexus = initiator->fixture->nexuses[initiator->who];
-	task->loop = iothread_loop(initiator->iothread);
+	task->loop = initiator->loop;
 	initiator->out = (struct iovec){ initiator->list, sizeof(initiator->list) };
 	task->out = &initiator->out;
 	task->out_count = !old_way;
@@ -87,11 +87,15 @@ static void command_done(struct scsi_task *task)
 		loop_post(task->loop, &initiator->message);
 }
 
+static void *initiator_main(void *opaque)
+{
+	loop_run(((struct initiator *)opaque)->loop);
+	return NULL;
+}
+
 static void initiator_start(struct initiator *initiator, struct scsi_fixture *fixture,
 			    enum scsi_who who)
 {
-	const struct iothread_config config = { .id = who == FIRST ? "first" : "second" };
-
 	*initiator = (struct initiator){
 		.fixture = fixture,
 		.who = who,
@@ -99,8 +103,22 @@ static void initiator_start(struct initiator *initiator, struct scsi_fixture *fi
 		.left = COMMANDS,
 		.message = { .fn = command_next },
 	};
-	assert_int_equal(iothread_new(&config, &initiator->iothread, NULL), 0);
-	loop_post(iothread_loop(initiator->iothread), &initiator->message);
+	assert_int_equal(loop_new(&initiator->loop, NULL), 0);
+	assert_int_equal(pthread_create(&initiator->thread, NULL, initiator_main, initiator), 0);
+	loop_post(initiator->loop, &initiator->message);
+}
+
+static void stop_here(struct loop_message *message)
+{
+	loop_stop(container_of(message, struct initiator, message)->loop);
+}
+
+static void initiator_stop(struct initiator *initiator)
+{
+	initiator->message.fn = stop_here;
+	loop_post(initiator->loop, &initiator->message);
+	pthread_join(initiator->thread, NULL);
+	loop_free(initiator->loop);
 }
 
 static void wait_for(struct initiator *initiator)
@@ -144,7 +162,7 @@ static void test_changes_when_two_threads_make_them_then_the_file_says_what_hold
 	assert_same(&f->unit->reservations->table, &before);
 	/* the old writer has ended: nobody posts to their loops any more */
 	for (enum scsi_who who = FIRST; who <= SECOND; who++)
-		iothread_free(initiators[who].iothread);
+		initiator_stop(&initiators[who]);
 	scsi_fixture_free(f);
 }
 
