@@ -207,14 +207,10 @@ static int save_mode(struct scsi_fixture *f, uint8_t read_retries)
 {
 	struct scsi_run *run = &f->run;
 
-	f->unit->mode_saved.read_retries = read_retries;
-	memset(run, 0, sizeof(*run));
-	run->fixture = f;
-	run->task.nexus = f->nexuses[FIRST];
-	run->task.loop = f->loop;
-	/* done() of the fixture: any task of it has that */
+	/* a task of the fixture, which has ended: it has nexus, loop and done() */
 	scsi_do(f, FIRST, CDB(0x00, 0, 0, 0, 0, 0));
 	run->done_count = 0;
+	f->unit->mode_saved.read_retries = read_retries;
 	scsi_state_save(&run->task, mode_saved);
 	scsi_run_wait(run);
 	return -(int)run->task.residual;
