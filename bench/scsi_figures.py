@@ -4,6 +4,7 @@
 The load is bench/disk_load, the same program for both kinds of disk. See figures.py for how they are taken and written down.
 """
 import json
+import os
 import socket
 import subprocess
 import threading
@@ -160,7 +161,12 @@ def figure_neighbour(bench):
     `times_per_s` tells how often it was done to A (resets are counted by the client, not here); the disturber and its messages share the two
     CPUs with the clients and both IOThreads, and that is the noise that is left."""
     sock, monitor = bench.socket(), bench.socket()
-    nodes = [f"driver=ram,node-name={n}-ram,size=1G" for n in "ab"] + [f"driver=delay,node-name={n},file={n}-ram,latency-ns=200000" for n in "ab"]
+    nodes = []
+    for name in "ab":
+        image = bench.tmp / f"lun-{name}"
+        image.touch()
+        os.truncate(image, 1 << 30)
+        nodes += [f"driver=file,node-name={name}-file,filename={image}", f"driver=delay,node-name={name},file={name}-file,latency-ns=200000"]
     mapping = ",num-queues=2,iothread-vq-mapping.0.iothread=t0,iothread-vq-mapping.1.iothread=t1"
     with scsi_daemon(bench, nodes, [("a", 0, 0), ("b", 0, 1)], sock, ["iothread,id=t0", "iothread,id=t1"], mapping, monitor, cpu=None):
         row = bench.rounds(calm=lambda: neighbour(bench, sock, monitor), drained=lambda: neighbour(bench, sock, monitor, drain),
