@@ -119,10 +119,19 @@ static void group_came_back(struct loop_message *message)
 		fanout->done(fanout);
 }
 
+/* Here and not when the last command ends: that is told by the channel's own driver, which may still look at it. */
+static void close_channels(const struct scsi_group *group)
+{
+	for (struct scsi_part *part = group->parts; part; part = part->next)
+		if (part->lq && part->wait == SCSI_PART_EMPTY)
+			scsi_lun_queue_close(part->lq);
+}
+
 static void group_turn_end(struct loop_defer *defer)
 {
 	struct scsi_group *group = container_of(defer, struct scsi_group, turn_end);
 
+	close_channels(group);
 	group->message.fn = group_came_back;
 	loop_post(group->fanout->main_loop, &group->message);
 }

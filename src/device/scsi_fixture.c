@@ -27,13 +27,16 @@ struct spy_node {
 	struct scsi_spy *spy;
 };
 
+/* A driver may look at its channel after a completion, whatever that has led to. */
 static void spy_complete(struct scsi_spy *spy, struct block_request *request, int result)
 {
+	struct block_channel *channel = request->channel;
 	int byte = (int)(request->offset / BLOCK_SECTOR);
 
 	if (result == 0 && request->op == BLOCK_READ)
 		iov_fill(request->iov, request->iov_count, 0, byte & 0xff, request->bytes);
 	block_complete(request, result);
+	assert_ptr_equal(channel->node, spy->node);
 }
 
 static void spy_submit(struct block_channel *channel, struct block_request *request)

@@ -152,13 +152,6 @@ static bool part_is_met(const struct scsi_lun_queue *lq, const struct scsi_part 
 	__builtin_unreachable();
 }
 
-static void part_answer(struct scsi_lun_queue *lq, struct scsi_part *part)
-{
-	if (part->wait == SCSI_PART_EMPTY)
-		scsi_lun_queue_close(lq);
-	scsi_part_done(part);
-}
-
 static void parts_answer(struct scsi_lun_queue *lq)
 {
 	struct scsi_part **link = &lq->parts_first, *part;
@@ -168,7 +161,7 @@ static void parts_answer(struct scsi_lun_queue *lq)
 	while ((part = *link)) {
 		if (part_is_met(lq, part, older_waits)) {
 			*link = part->next_waiting;
-			part_answer(lq, part);
+			scsi_part_done(part);
 			continue;
 		}
 		older_waits |= part->wait == SCSI_PART_ENDS;
