@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Whole lanes inside one process: driver's end, ring, lane, virtio-blk, null node; each lane on one thread that plays both sides.
+ * Whole lanes inside one process: driver's end, ring, lane, virtio-blk or virtio-scsi, null node; each lane on one thread that plays both sides.
  *
  * Two uses: instructions per request under callgrind (`lane_bench --requests=N`: they repeat, so a test bounds them), and the
  * proof that lanes do not touch each other (`--lanes=1` against `--lanes=2` with a CPU for each).
  *
- *     lane_bench [--lanes=N] [--depth=N] [--requests=N | --seconds=S] [--direct]
+ *     lane_bench [--lanes=N] [--depth=N] [--requests=N | --seconds=S] [--direct] [--scsi]
  *
- * prints requests per second of all lanes together. --direct keeps descriptors in the ring (no indirect tables).
+ * prints requests per second of all lanes together. --direct keeps descriptors in the ring (no indirect tables). --scsi: virtio-scsi, READ (10), instead of virtio-blk.
  */
 #include "base/atomic.h"
 #include "base/clock.h"
@@ -15,10 +15,12 @@
 #include "block/block.h"
 #include "device/blk.h"
 #include "device/lane.h"
+#include "device/scsi.h"
 
 #include <getopt.h>
 #include <linux/virtio_blk.h>
 #include <linux/virtio_config.h>
+#include <linux/virtio_scsi.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +34,8 @@
 struct slot {
 	struct virtio_blk_outhdr header;
 	uint8_t status;
+	struct virtio_scsi_cmd_req request cache_aligned;
+	struct virtio_scsi_cmd_resp response cache_aligned;
 } cache_aligned;
 
 /* What the two sides share: laid out by hand in one mapping. */
@@ -50,6 +54,9 @@ struct side {
 	struct virtq_driver_slot shadow[RING_SIZE];
 	struct lane *lane;
 	struct blk_device *device;
+	struct scsi_device *adapter; /* with --scsi */
+	struct scsi_disk *disk;
+	struct scsi_lun *lun;
 	struct block_graph *graph;
 	struct loop *loop;
 	bool answered;
@@ -61,7 +68,7 @@ struct side {
 static struct {
 	unsigned lanes, depth;
 	uint64_t requests, seconds;
-	bool direct;
+	bool direct, scsi;
 	pthread_barrier_t start;
 } bench = { .lanes = 1, .depth = 64, .seconds = 1 };
 
@@ -106,6 +113,21 @@ static struct virtq_config ring_config(struct side *side)
 	};
 }
 
+static void side_open_adapter(struct side *side, struct block_node *node)
+{
+	struct scsi_unit_config unit = { .node = node, .loop = side->loop };
+	struct scsi_device_config config = { .main_loop = side->loop,
+					     .num_queues = 1,
+					     .ports = { 0x3000000000000001, 0x3000000000000002,
+							1 } };
+	struct error error;
+
+	if (scsi_disk_new(&unit, &side->disk, &error) < 0 ||
+	    scsi_device_new(&config, &side->adapter, &error) < 0 ||
+	    scsi_device_add_lun(side->adapter, side->disk, 0, 0, &side->lun, &error) < 0)
+		die(error.text);
+}
+
 static void side_open_device(struct side *side)
 {
 	struct block_null_config null = { .name = "null", .size = 1ull << 40 };
@@ -115,7 +137,9 @@ static void side_open_device(struct side *side)
 	side->graph = block_graph_new();
 	if (block_null_open(side->graph, &null, &blk.node, &error) < 0)
 		die(error.text);
-	if (blk_device_new(&blk, &side->device, &error) < 0)
+	if (bench.scsi)
+		side_open_adapter(side, blk.node);
+	else if (blk_device_new(&blk, &side->device, &error) < 0)
 		die(error.text);
 }
 
@@ -130,8 +154,9 @@ static void side_open_ring(struct side *side)
 		.table_len = 4,
 	};
 	struct lane_config lane = {
-		.ops = blk_lane_ops(),
-		.device = side->device,
+		.ops = bench.scsi ? scsi_lane_ops(SCSI_QUEUE_FIRST) : blk_lane_ops(),
+		.device = bench.scsi ? (void *)side->adapter : side->device,
+		.index = bench.scsi ? SCSI_QUEUE_FIRST : 0,
 		.loop = side->loop,
 		.main_loop = side->loop,
 		.broken = broken,
@@ -152,6 +177,8 @@ static void side_open_ring(struct side *side)
 		die("no memory map");
 	if (lane_new(&lane, &side->lane) < 0)
 		die("no lane");
+	if (bench.scsi)
+		scsi_device_set_loop(side->adapter, SCSI_QUEUE_FIRST, side->loop);
 	lane_command_start(side->lane, &start, answered, side);
 	turn_until_answered(side);
 	mem_map_unref(start.map);
@@ -173,18 +200,69 @@ static void side_open(struct side *side)
 	side_open_ring(side);
 }
 
+static void side_answered(void *opaque)
+{
+	((struct side *)opaque)->answered = true;
+}
+
+static void side_forget_loops(struct side *side)
+{
+	scsi_device_forget_loops(side->adapter, side_answered, side);
+	turn_until_answered(side);
+}
+
+static void side_close_adapter(struct side *side)
+{
+	scsi_lun_remove(side->lun, side_answered, side);
+	turn_until_answered(side);
+	scsi_device_free(side->adapter);
+	scsi_disk_free(side->disk, side_answered, side);
+	turn_until_answered(side);
+}
+
 static void side_close(struct side *side)
 {
 	lane_command_stop(side->lane, answered, side);
 	turn_until_answered(side);
+	if (bench.scsi)
+		side_forget_loops(side);
 	lane_free(side->lane);
+	if (bench.scsi)
+		side_close_adapter(side);
 	blk_device_free(side->device);
 	block_graph_free(side->graph);
 	loop_free(side->loop);
 	munmap(side->shared, sizeof(*side->shared));
 }
 
-static void submit(struct side *side, unsigned id, uint64_t sector)
+static void submit_scsi(struct side *side, unsigned id, uint64_t block)
+{
+	struct slot *slot = &side->shared->slots[id];
+	struct virtq_sg sg[3] = {
+		{ (uintptr_t)&slot->request, sizeof(slot->request) },
+		{ (uintptr_t)&slot->response, sizeof(slot->response) },
+		{ (uintptr_t)side->shared->data[id], DATA_BYTES },
+	};
+	uint32_t lba = htobe32((uint32_t)(block * (DATA_BYTES / 512)));
+	uint16_t head;
+
+	slot->request = (struct virtio_scsi_cmd_req){ .lun = { 1, 0, 0x40, 0 }, .tag = id };
+	slot->request.cdb[0] = 0x28;
+	memcpy(slot->request.cdb + 2, &lba, sizeof(lba));
+	slot->request.cdb[8] = DATA_BYTES / 512;
+	slot->response.response = 0xff;
+	if (virtq_driver_add(&side->driver, sg, 1, 2, &head) < 0)
+		die("the ring is full");
+}
+
+static bool slot_succeeded(const struct slot *slot)
+{
+	if (bench.scsi)
+		return slot->response.response == VIRTIO_SCSI_S_OK && slot->response.status == 0;
+	return slot->status == VIRTIO_BLK_S_OK;
+}
+
+static void submit_blk(struct side *side, unsigned id, uint64_t sector)
 {
 	struct slot *slot = &side->shared->slots[id];
 	struct virtq_sg sg[3] = {
@@ -207,7 +285,10 @@ static void play_round(struct side *side)
 	unsigned reaped = 0;
 
 	for (unsigned i = 0; i < bench.depth; i++)
-		submit(side, i, side->done + i);
+		if (bench.scsi)
+			submit_scsi(side, i, side->done + i);
+		else
+			submit_blk(side, i, side->done + i);
 	virtq_driver_publish(&side->driver);
 	if (virtq_driver_should_kick(&side->driver))
 		loop_turn(side->loop, 0);
@@ -223,7 +304,8 @@ static void play_round(struct side *side)
 		reaped += (unsigned)taken;
 	}
 	for (unsigned i = 0; i < bench.depth; i++)
-		if (side->shared->slots[i].status != VIRTIO_BLK_S_OK)
+		/* the first command of an initiator is told that there was a reset */
+		if (!slot_succeeded(&side->shared->slots[i]) && (!bench.scsi || side->done > 0))
 			die("a request failed");
 	side->done += bench.depth;
 }
@@ -265,6 +347,7 @@ static void parse(int argc, char **argv)
 		{ "requests", required_argument, NULL, 'r' },
 		{ "seconds", required_argument, NULL, 's' },
 		{ "direct", no_argument, NULL, 'D' },
+		{ "scsi", no_argument, NULL, 'S' },
 		{ NULL, 0, NULL, 0 },
 	};
 
@@ -284,6 +367,9 @@ static void parse(int argc, char **argv)
 			break;
 		case 'D':
 			bench.direct = true;
+			break;
+		case 'S':
+			bench.scsi = true;
 			break;
 		default:
 			exit(1);
