@@ -30,6 +30,9 @@ struct export_queue {
 	struct iothread *used;   /* by the lane, a reference; NULL: the main loop */
 	struct lane *lane;       /* made when the ring first starts, kept until the client goes */
 	bool running;            /* started and not yet stopped */
+	/* for people, while it runs */
+	bool broken, paused, stopping;
+	uint64_t kicks_before; /* it was started last */
 };
 
 struct export

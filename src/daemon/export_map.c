@@ -28,6 +28,20 @@ static void get_thread(const struct export_queue *queue, struct export_queue_inf
 	cpu_list_format(&set, info->cpus, sizeof(info->cpus));
 }
 
+/* The words of the schema's ExportQueueState. */
+static const char *name_state(const struct export_queue *queue, const struct lane_stats *stats)
+{
+	if (!queue->running)
+		return "stopped";
+	if (queue->stopping)
+		return "draining";
+	if (queue->broken)
+		return "broken";
+	if (queue->paused)
+		return "paused";
+	return stats->kicks == queue->kicks_before ? "waiting" : "running";
+}
+
 bool export_get_queue(const struct export *export, unsigned index,
 		      struct export_queue_info *ret_info)
 {
@@ -40,7 +54,7 @@ bool export_get_queue(const struct export *export, unsigned index,
 		 export->type->queue_name(index, name, sizeof(name)));
 	get_thread(queue, ret_info);
 	lane_get_stats(queue->lane, &ret_info->stats);
-	ret_info->state = queue->running ? "running" : "stopped";
+	ret_info->state = name_state(queue, &ret_info->stats);
 	return true;
 }
 

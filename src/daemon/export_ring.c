@@ -52,6 +52,7 @@ bool export_stop_lanes(struct export *export, void (*done)(struct export *export
 		if (!export->queues[i].running)
 			continue;
 		export->lanes_out++;
+		export->queues[i].stopping = true;
 		lane_command_stop(export->queues[i].lane, lane_stopped_with_others, export);
 	}
 	return export->lanes_out > 0;
@@ -162,6 +163,7 @@ static void ring_broke(void *opaque, unsigned index, const char *reason)
 
 	char name[EXPORT_QUEUE_NAME_MAX];
 
+	export->queues[index].broken = true;
 	log_line_limited(&export->said, "export %s: queue %s: %s", export->spec->id,
 			 export->type->queue_name(index, name, sizeof(name)), reason);
 }
@@ -232,6 +234,15 @@ static void ring_close_fds(const struct vhu_ring *ring)
 		fd_close(&fds[i]);
 }
 
+static void note_start(struct export_queue *queue)
+{
+	struct lane_stats stats;
+
+	lane_get_stats(queue->lane, &stats);
+	queue->kicks_before = stats.kicks;
+	queue->broken = queue->paused = queue->stopping = false;
+}
+
 static int op_ring_start(void *opaque, unsigned index, const struct vhu_ring *ring)
 {
 	struct export *export = opaque;
@@ -260,6 +271,7 @@ static int op_ring_start(void *opaque, unsigned index, const struct vhu_ring *ri
 		.enabled = true,
 	};
 	export->operation_out = true;
+	note_start(queue);
 	lane_command_start(queue->lane, &start, ring_started, queue);
 	return VHU_PENDING;
 }
@@ -287,6 +299,7 @@ static int op_ring_stop(void *opaque, unsigned index, uint16_t *ret_base)
 	if (!queue->running)
 		return -EINVAL;
 	export->operation_out = true;
+	queue->stopping = true;
 	lane_command_stop(queue->lane, ring_stopped, queue);
 	return VHU_PENDING;
 }
@@ -329,6 +342,7 @@ static int op_ring_set_enabled(void *opaque, unsigned index, bool enabled)
 	if (!queue->running)
 		return -EINVAL;
 	export->operation_out = true;
+	queue->paused = !enabled;
 	lane_command_enable(queue->lane, enabled, ring_changed, queue);
 	return VHU_PENDING;
 }

@@ -200,7 +200,7 @@ class Protocol(Adapters):
             self.assert_fine(ring.read(0))
         lines = daemon.map(5)
         self.assertEqual([line.split("queue ")[1].split(":")[0] for line in lines], ["ctrl", "event", "0", "1", "2"])
-        self.assertRegex(lines[0], rf"^export s0: queue ctrl: main loop, tid {daemon.pid}, cpus \S+, running, requests 0,")
+        self.assertRegex(lines[0], rf"^export s0: queue ctrl: main loop, tid {daemon.pid}, cpus \S+, waiting, requests 0,")
         queues = monitor.run("query-block-exports")[0]["queues"]
         self.assertEqual([queue["queue"] for queue in queues], ["ctrl", "event", "0", "1", "2"])
         self.assertEqual([queue["iothread"] for queue in queues], ["main", "main", "t1", "t0", "t1"])
