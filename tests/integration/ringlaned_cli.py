@@ -154,6 +154,49 @@ class Refusals(Case):
         for keys, sentence in cases.items():
             self.refuse(f"--export e0: {sentence}", *thread, *NULL, *self.export(more=keys))
 
+    def adapter(self, *devices):
+        options = ["--export", f"vhost-user-scsi,id=s0,addr.type=unix,addr.path={self.socket},num-queues=2"]
+        nodes = [f"null-co,node-name=n{number},size=1M" for number in range(3)]
+        options += [word for node in nodes for word in ("--blockdev", node)]
+        return options + [word for device in devices for word in ("--device", f"scsi-hd,bus=s0.0,{device}")]
+
+    def test_device_when_its_disk_or_adapter_refuses_then_named(self):
+        cases = {
+            ("id=d0,drive=n0,serial=" + "x" * 37,): r"--device d0: [^\n]*serial[^\n]*",
+            ("id=d0,drive=n0,serial=",): r"--device d0: [^\n]*serial[^\n]*",
+            ("id=d0,drive=n0,vendor=123456789",): r"--device d0: [^\n]*vendor[^\n]*",
+            ("id=d0,drive=n0,product=12345678901234567",): r"--device d0: [^\n]*product[^\n]*",
+            ("id=d0,drive=n0,ver=12345",): r"--device d0: [^\n]*ver[^\n]*",
+            ("id=d0,drive=n0,logical_block_size=1000",): r"--device d0: [^\n]*logical_block_size[^\n]*",
+            ("id=d0,drive=n0,logical_block_size=1M",): r"--device d0: [^\n]*logical_block_size[^\n]*",
+            (f"id=d0,drive=n0,state={self.folder}/none/x",): rf"--device d0: [^\n]*{self.folder}/none/x[^\n]*",
+            ("id=d0,drive=n0,scsi-id=1,lun=2", "id=d1,drive=n1,scsi-id=1,lun=2"): r"--device d1: [^\n]*",
+            ("id=d0,drive=n0", "id=d1,drive=n1", "id=d2,drive=n2,scsi-id=0,lun=0"): r"--device d2: [^\n]*",
+        }
+        for devices, pattern in cases.items():
+            before = take_inventory(self.folder)
+            status, words = self.run_daemon(*self.adapter(*devices))
+            self.assertEqual(status, 1, devices)
+            self.assertRegex(words, rf"^ringlaned: {pattern}\n$")
+            self.assertEqual(take_inventory(self.folder), before)
+
+    def test_monitor_when_its_socket_fails_then_all_others_are_gone(self):
+        path = self.folder / "none" / "m"
+        words = f"--chardev m: cannot bind socket '{path}': No such file or directory"
+        monitor = ["--chardev", f"socket,id=m,path={path},server,nowait", "--monitor", "m"]
+        self.refuse(words, *self.adapter("drive=n0"), *monitor)
+
+    def test_second_monitor_when_it_fails_then_first_is_gone(self):
+        path = self.folder / "none" / "m"
+        first = ["--chardev", f"socket,id=a,path={self.folder}/a", "--monitor", "a"]
+        second = ["--chardev", f"socket,id=b,path={path}", "--monitor", "b"]
+        self.refuse(f"--chardev b: cannot bind socket '{path}': No such file or directory", *first, *second)
+
+    def test_pidfile_when_it_fails_then_adapter_and_monitor_are_gone(self):
+        path = self.folder / "none" / "pid"
+        words = f"--pidfile: cannot open '{path}': No such file or directory"
+        self.refuse(words, *self.monitor_options(), *self.adapter("drive=n0"), "--pidfile", path)
+
     def test_every_mistake_when_daemonized_then_still_told(self):
         path = self.folder / "none"
         self.refuse(
@@ -385,6 +428,11 @@ class Words(Case):
         words = self.run_for_words("--export", "help")
         self.assertIn("iothread-vq-mapping=", words)
         self.assertNotIn("poll-max-ns", words)
+        words = self.run_for_words("--device", "help")
+        self.assertIn("scsi-id=", words)
+        self.assertNotIn("iothread-vq-mapping", words)
+        self.assertIn("path=", self.run_for_words("--chardev", "help"))
+        self.assertIn("pretty=", self.run_for_words("--monitor", "help"))
 
 
 if __name__ == "__main__":
