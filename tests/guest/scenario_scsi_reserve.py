@@ -5,12 +5,12 @@ from guest import Guest
 from scsi import ScsiScenario
 
 WRITE_EXCLUSIVE, EXCLUSIVE, WRITE_REGISTRANTS, EXCLUSIVE_REGISTRANTS = 1, 3, 5, 6
-CONFLICT = 24  # exit status of sg3-utils
+ATTENTION, CONFLICT = 6, 24  # exit statuses of sg3-utils
 
 
 class ScsiReserve(ScsiScenario):
     backends = {"ringlaned": ScsiScenario.backends["ringlaned"]}
-    adapter_options = [{"name": "a0", "reconnect": True}, {"name": "a1", "reconnect": True}]
+    adapter_options = [{"name": "a0"}, {"name": "a1"}]
     node_options = [{"name": "shared"}]
     threads = {"t0": "", "t1": ""}
     cpus = 2
@@ -38,6 +38,10 @@ class ScsiReserve(ScsiScenario):
         self.guests = [self.guest, self.second]
         self.names = [self.wait_disk("shared", guest=guest) for guest in self.guests]
 
+    def kill_guests(self):
+        for guest in self.guests:
+            guest.kill()
+
     def stop(self):
         self.second.kill()
         super().stop()
@@ -49,8 +53,13 @@ class ScsiReserve(ScsiScenario):
         super().discard()
 
     def persist_out(self, number, words):
-        """sg_persist of one of the guests; its exit status."""
-        return self.guests[number].run(f"/opt/sg_persist --out {words} /dev/{self.names[number]} 2>&1").status
+        """sg_persist of one of the guests; its exit status. What others have done is told once, as a unit attention."""
+        command = f"/opt/sg_persist --out {words} /dev/{self.names[number]} 2>&1"
+        status = self.guests[number].run(command).status
+        return self.guests[number].run(command).status if status == ATTENTION else status
+
+    def test_ready(self, number):
+        return self.guests[number].run(f"/opt/sg_turs --verbose /dev/{self.names[number]} 2>&1")
 
     def persist_in(self, number, words):
         return self.guests[number].check(f"/opt/sg_persist --in --no-inquiry {words} /dev/{self.names[number]}")
@@ -83,6 +92,17 @@ class ScsiReserve(ScsiScenario):
             keys = self.persist_in(number, "--read-keys")
             assert "0xa0" in keys and "0xa1" in keys, keys
         assert self.persist_in(0, "--read-full-status").count("Key=0xa") == 2
+
+    def case_clear_is_told_to_the_other_once(self):
+        self.clear_all()
+        self.register(0, "0xa0")
+        self.register(1, "0xa1")
+        assert self.test_ready(1).status == 0
+        assert self.persist_out(0, "--clear --param-rk=0xa0") == 0
+        assert self.test_ready(0).status == 0
+        told = self.test_ready(1)
+        assert told.status != 0 and "Reservations preempted" in told.output, told
+        assert self.test_ready(1).status == 0
 
     def case_reservation_keeps_the_other_out(self):
         self.clear_all()
@@ -148,8 +168,10 @@ class ScsiReserve(ScsiScenario):
         self.register(0, "0xa0", "--param-aptpl")
         self.register(1, "0xa1", "--param-aptpl")
         assert self.persist_out(0, f"--reserve --param-rk=0xa0 --prout-type={WRITE_EXCLUSIVE}") == 0
+        self.kill_guests()
         self.backend.kill()
         self.backend.start()
+        self.start_guest()
         assert "0xa0" in self.persist_in(1, "--read-reservation")
         keys = self.persist_in(0, "--read-keys")
         assert "0xa0" in keys and "0xa1" in keys, keys
@@ -160,7 +182,9 @@ class ScsiReserve(ScsiScenario):
         self.clear_all()
         self.register(0, "0xa0")
         assert self.persist_out(0, f"--reserve --param-rk=0xa0 --prout-type={EXCLUSIVE}") == 0
+        self.kill_guests()
         assert self.backend.stop() == 0
         self.backend.start()
+        self.start_guest()
         assert "there are NO registered" in self.persist_in(1, "--read-keys")
         assert self.can_write(1)
