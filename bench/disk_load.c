@@ -377,11 +377,19 @@ static struct lun parse_lun(const char *text)
 	return lun;
 }
 
-static void parse_cpus(char *text)
+static void parse_cpus(const char *text)
 {
-	for (char *word = strtok(text, ","); word && load.cpu_count < JOBS_MAX;
-	     word = strtok(NULL, ","))
-		load.cpus[load.cpu_count++] = atoi(word);
+	for (;;) {
+		char *end;
+		unsigned long cpu = strtoul(text, &end, 10);
+
+		if (end == text || cpu >= CPU_SETSIZE || load.cpu_count == JOBS_MAX)
+			die("--cpus takes numbers of CPUs with commas between");
+		load.cpus[load.cpu_count++] = (int)cpu;
+		if (!*end)
+			return;
+		text = end + 1;
+	}
 }
 
 static void parse_one(int option)
