@@ -28,22 +28,64 @@ struct spy_node {
 };
 
 /* A driver may look at its channel after a completion, whatever that has led to. */
+struct spy_channel {
+	struct block_channel channel;
+	struct loop_timer timer;
+	struct block_request *first; /* newest first */
+};
+
 static void spy_complete(struct scsi_spy *spy, struct block_request *request, int result)
 {
-	struct block_channel *channel = request->channel;
-	int byte = (int)(request->offset / BLOCK_SECTOR);
-
-	if (result == 0 && request->op == BLOCK_READ)
-		iov_fill(request->iov, request->iov_count, 0, byte & 0xff, request->bytes);
+	for (uint64_t done = 0; result == 0 && request->op == BLOCK_READ && done < request->bytes;
+	     done += BLOCK_SECTOR)
+		iov_fill(request->iov, request->iov_count, done,
+			 (int)((request->offset + done) / BLOCK_SECTOR), BLOCK_SECTOR);
+	store_relaxed(&spy->writing, false);
+	sub_release(&spy->active, 1);
 	block_complete(request, result);
-	assert_ptr_equal(channel->node, spy->node);
+}
+
+static struct scsi_spy *spy_of(const struct block_channel *channel)
+{
+	return container_of(channel->node, struct spy_node, node)->spy;
+}
+
+static void spy_fired(struct loop_timer *timer)
+{
+	struct spy_channel *channel = container_of(timer, struct spy_channel, timer);
+	struct block_request *request = channel->first, *next;
+
+	channel->first = NULL;
+	for (; request; request = next) {
+		next = request->next;
+		spy_complete(spy_of(&channel->channel), request, 0);
+	}
+}
+
+static void spy_wait(struct spy_channel *channel, struct block_request *request)
+{
+	struct loop *loop = channel->channel.loop;
+
+	request->next = channel->first;
+	channel->first = request;
+	channel->timer.fire = spy_fired;
+	if (channel->timer.deadline_ns == 0)
+		loop_timer_set(loop, &channel->timer, loop_now(loop) + SCSI_FIXTURE_SLOW_NS);
 }
 
 static void spy_submit(struct block_channel *channel, struct block_request *request)
 {
-	struct scsi_spy *spy = container_of(channel->node, struct spy_node, node)->spy;
+	struct scsi_spy *spy = spy_of(channel);
 
 	add_relaxed(&spy->count, 1);
+	add_relaxed(&spy->active, 1);
+	if (spy->slow) { /* what writes there is alone (COMPARE AND WRITE) */
+		assert(!load_relaxed(&spy->writing));
+		assert(request->op != BLOCK_WRITE || load_relaxed(&spy->active) == 1);
+		store_relaxed(&spy->writing, request->op == BLOCK_WRITE);
+		spy_wait(container_of(channel, struct spy_channel, channel), request);
+		return;
+	}
 	if (!spy->later) {
 		spy_complete(spy, request, 0);
 		return;
@@ -81,7 +123,7 @@ static struct block_node *spy_open(struct block_graph *graph, struct scsi_spy *s
 	static const struct block_driver driver = {
 		.name = "spy",
 		.node_size = sizeof(struct spy_node),
-		.channel_size = sizeof(struct block_channel),
+		.channel_size = sizeof(struct spy_channel),
 		.resize = spy_resize,
 		.submit = spy_submit,
 	};
@@ -101,7 +143,7 @@ static struct block_node *spy_open(struct block_graph *graph, struct scsi_spy *s
 	return node;
 }
 
-static void disks_open(struct scsi_world *world)
+static void disks_open(struct scsi_world *world, bool slow)
 {
 	struct error error = { 0 };
 
@@ -109,6 +151,7 @@ static void disks_open(struct scsi_world *world)
 		struct scsi_spy *spy = &world->spies[i];
 		struct scsi_unit_config config = { .loop = world->loop };
 
+		spy->slow = slow;
 		spy->node = spy_open(world->graph, spy, i);
 		config.node = spy->node;
 		if (scsi_disk_new(&config, &spy->disk, &error) < 0)
@@ -390,7 +433,7 @@ void scsi_world_open(struct scsi_world *world, const struct scsi_world_config *c
 	world->graph = block_graph_new();
 	world->ring_count = SCSI_QUEUE_FIRST + (config->queues ? config->queues : 2);
 	assert_true(world->ring_count <= SCSI_FIXTURE_RINGS);
-	disks_open(world);
+	disks_open(world, config->slow);
 	world->adapter_count = 0;
 	for (unsigned i = 0; i < MAX(config->adapters, 1u); i++) {
 		world->adapter_count++;
@@ -398,7 +441,7 @@ void scsi_world_open(struct scsi_world *world, const struct scsi_world_config *c
 	}
 }
 
-void scsi_world_close(struct scsi_world *world)
+void scsi_world_stop(struct scsi_world *world)
 {
 	for (unsigned i = 0; i < world->adapter_count; i++)
 		adapter_close(world, &world->adapters[i]);
@@ -411,10 +454,20 @@ void scsi_world_close(struct scsi_world *world)
 		assert_int_equal(world->spies[i].node->refs, 0);
 	}
 	block_graph_free(world->graph);
+}
+
+void scsi_world_free(struct scsi_world *world)
+{
 	assert_int_equal(world->map->refs, 1);
 	mem_map_unref(world->map);
 	munmap(world->memory, SCSI_FIXTURE_MEMORY);
 	loop_free(world->loop);
+}
+
+void scsi_world_close(struct scsi_world *world)
+{
+	scsi_world_stop(world);
+	scsi_world_free(world);
 }
 
 /* ---- chains ---- */

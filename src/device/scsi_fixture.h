@@ -3,8 +3,8 @@
  * For tests: an adapter with all its rings in guest memory, the driver's end of each, and disks behind it.
  *
  * ctrl and event are on the main loop, which the test turns by hand; so are request queues, unless the test brings loops (threads).
- * Disks are spies: they write down what reaches them, answer at once, or keep it until the test lets go; reads return a byte that is
- * theirs. The guest's buffers are found by index, so that a test never handles addresses.
+ * Disks are spies: they write down what reaches them, answer at once, a little later on the same loop, or keep it until the test lets
+ * go; reads fill each sector with its number. The guest's buffers are found by index, so that a test never handles addresses.
  */
 #ifndef RINGLANE_DEVICE_SCSI_FIXTURE_H
 #define RINGLANE_DEVICE_SCSI_FIXTURE_H
@@ -21,6 +21,7 @@
 #define SCSI_FIXTURE_HELD 128u
 #define SCSI_FIXTURE_CUTS 40u
 #define SCSI_FIXTURE_DEADLINE_S 20
+#define SCSI_FIXTURE_SLOW_NS 30000u
 #define SCSI_FIXTURE_UNTOUCHED 0xee /* what a response holds before the device writes it */
 
 struct scsi_world;
@@ -51,9 +52,11 @@ struct scsi_ring {
 struct scsi_spy {
 	struct block_node *node;
 	struct scsi_disk *disk;
-	bool later;                  /* keep what comes; of one thread alone */
-	unsigned count;              /* requests; atomic */
-	unsigned active, active_max; /* of one thread alone */
+	bool later;      /* keep what comes; of one thread alone */
+	bool slow;       /* answer when a timer fires; who writes is to be alone */
+	bool writing;    /* atomic */
+	unsigned count;  /* requests; atomic */
+	unsigned active; /* the same, that are not answered; atomic */
 	enum block_op last_op;
 	unsigned held_count;
 	struct block_request *held[SCSI_FIXTURE_HELD];
@@ -85,11 +88,15 @@ struct scsi_world_config {
 	bool event_idx;
 	bool no_luns; /* else disk 0 is LUN 0 of target 0, disk 1 LUN 0 of target 1 of each adapter */
 	bool stopped; /* lanes are not started */
+	bool slow;    /* disks */
 };
 
 void scsi_world_open(struct scsi_world *world, const struct scsi_world_config *config);
 /* Stops the lanes, removes LUNs, frees everything; fails when something is left. */
 void scsi_world_close(struct scsi_world *world);
+/* The same in two steps: in between the threads of the test's loops end, which may still be waking the main loop. */
+void scsi_world_stop(struct scsi_world *world);
+void scsi_world_free(struct scsi_world *world);
 
 /* ---- turning ---- */
 

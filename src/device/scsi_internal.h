@@ -168,7 +168,7 @@ struct scsi_lun_queue {
 	uint32_t slow; /* anything below that a command must look at: see scsi_lun_queue.c */
 	uint32_t active; /* being executed, sleepers and uses as a peer included; atomic for statistics */
 	uint64_t commands;        /* atomic for statistics */
-	struct scsi_lun *lun;     /* set when the channel is opened */
+	struct scsi_lun *lun;     /* set when the channel is first opened, constant from then on */
 	struct scsi_queue *queue; /* the same */
 
 	/* seldom */

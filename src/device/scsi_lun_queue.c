@@ -459,8 +459,10 @@ int scsi_lun_queue_open(struct scsi_lun *lun, struct scsi_queue *queue)
 	ret = block_channel_open(scsi_unit_node(lun->disk->unit), queue->lane_loop, &lq->channel);
 	if (ret < 0)
 		return ret;
-	lq->lun = lun;
-	lq->queue = queue;
+	if (!lq->lun) { /* once: from then on the main thread may look at them */
+		lq->lun = lun;
+		lq->queue = queue;
+	}
 	lq->next_open = queue->open;
 	queue->open = lq;
 	return 0;

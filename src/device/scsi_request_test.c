@@ -59,7 +59,8 @@ static void test_read_when_usual_then_data_behind_the_response(void **state)
 	assert_int_equal(scsi_residual(chain), 0);
 	assert_int_equal(chain->written, RESPONSE + 1024);
 	assert_filled(scsi_sense(chain), 0, 96);
-	assert_filled(chain->in_part + RESPONSE, 7, 1024);
+	assert_filled(chain->in_part + RESPONSE, 7, 512);
+	assert_filled(chain->in_part + RESPONSE + 512, 8, 512);
 }
 
 static void test_write_when_usual_then_the_response_alone(void **state)
@@ -166,7 +167,8 @@ static void run_layout(struct scsi_world *world, const struct scsi_shape *layout
 	scsi_assert_good(chain);
 	assert_int_equal(chain->written, RESPONSE + 1024);
 	assert_filled(chain->in_part + 12, 0, 96);
-	assert_filled(chain->in_part + RESPONSE, 3, 1024);
+	assert_filled(chain->in_part + RESPONSE, 3, 512);
+	assert_filled(chain->in_part + RESPONSE + 512, 4, 512);
 }
 
 static bool layout_fits(const struct scsi_shape *layout, uint32_t out_bytes)
