@@ -125,6 +125,10 @@ static int use_disk(struct devices *devices, const struct device_spec *spec,
 	struct shown_disk *disk = find_disk(devices, node);
 	int result = 0;
 
+	if (node->read_only && !spec->read_only && !spec->use.node->optional)
+		return error_set(error, -EROFS,
+				 "node '%s' was opened for reading, because nothing wrote it then",
+				 node->name);
 	if (disk && disk->users == 0)
 		return error_set(error, -EBUSY, "node '%s' is still used by a disk that goes away",
 				 node->name);

@@ -24,6 +24,16 @@ static unsigned count_cpus(void)
 	return (unsigned)CPU_COUNT(&set);
 }
 
+static bool is_automatic(const struct iothreads *iothreads, const char *id)
+{
+	unsigned i;
+
+	for (i = 0; i < iothreads->automatic_count; i++)
+		if (!strcmp(iothread_id(iothreads->automatic[i]), id))
+			return true;
+	return false;
+}
+
 int iothreads_add(struct iothreads *iothreads, const struct iothread_spec *spec,
 		  struct error *error)
 {
@@ -40,6 +50,9 @@ int iothreads_add(struct iothreads *iothreads, const struct iothread_spec *spec,
 	if (!named)
 		return error_set(error, -ENOMEM, "out of memory");
 	iothreads->named = named;
+	if (is_automatic(iothreads, spec->id))
+		return error_set(error, -EEXIST, "'%s' is the name of an automatic IOThread",
+				 spec->id);
 	result = iothread_new(&wanted, &named[iothreads->named_count], error);
 	if (result == 0)
 		iothreads->named_count++;

@@ -204,6 +204,17 @@ class Commands(Case):
             self.assertEqual(ring.run(WRITE, 6000, b"x" * 512)[0], 1)
         self.assertEqual(daemon.lines(), [])
 
+    def test_iothread_when_it_has_the_name_of_an_automatic_one_then_refused(self):
+        _, monitor = self.with_monitor(*RAM, *self.export())
+        with FrontEnd(self.socket) as front:
+            front.set_up().start().run(READ, 0, room=512)
+            thread, = monitor.run("query-iothreads")
+            self.assertEqual((thread["id"], thread["queues"]), ("auto0", [{"export": "e0", "queue": "0"}]))
+            self.refuse(
+                monitor, "'auto0' is the name of an automatic IOThread", "object-add", **{"qom-type": "iothread", "id": "auto0"}
+            )
+            self.refuse(monitor, "object 'auto0' not found", "object-del", id="auto0")
+
     def test_queue_when_its_state_changes_then_told(self):
         slow = ["--blockdev", "null-co,node-name=n0,size=1M,latency-ns=300000000"]
         _, monitor = self.with_monitor(*slow, *self.export())

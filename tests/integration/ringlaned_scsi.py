@@ -352,6 +352,16 @@ class Plugging(Adapters):
         monitor.run("device_del", id="/machine/peripheral/scsi-hd0")
         monitor.wait_event("DEVICE_DELETED", device="scsi-hd0")
 
+    def test_node_when_it_was_opened_for_reading_then_no_disk_that_writes(self):
+        _, monitor = self.with_monitor(*ram("n0"), *self.adapter(), *self.export(path=self.folder / "blk", more="num-queues=1"))
+        monitor.run("block-export-del", id="e0")
+        monitor.wait_event("BLOCK_EXPORT_DELETED", id="e0")
+        with self.assertRaisesRegex(RuntimeError, "node 'n0' was opened for reading, because nothing wrote it then"):
+            monitor.run("device_add", driver="scsi-hd", drive="n0", bus="s0.0")
+        monitor.run("blockdev-del", **{"node-name": "n0"})
+        monitor.run("blockdev-add", driver="ram", size=1 << 20, **{"node-name": "n0"})
+        monitor.run("device_add", driver="scsi-hd", drive="n0", bus="s0.0")
+
     def test_device_when_it_cannot_be_made_then_nothing_is_left(self):
         _, monitor = self.with_monitor(*ram("n0"), *ram("n1"), *self.adapter(), *disk("n0"))
         before = monitor.run("query-block-exports")
