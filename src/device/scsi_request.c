@@ -80,6 +80,7 @@ static void response_write(const struct scsi_request *request, const struct resp
 		return;
 	}
 	memcpy(to, response, SCSI_RESPONSE_BYTES);
+	memset(to + SCSI_RESPONSE_BYTES, 0, SCSI_SENSE_SIZE_DEFAULT);
 }
 
 static void request_finish(struct scsi_request *request, const struct response *response,
