@@ -389,7 +389,7 @@ void scsi_vpd(struct scsi_task *task);
 /* Limits of space.c and atomic.c, in blocks: page B0h tells them. WRITE SAME of no blocks is refused (WSNZ 1). */
 #define SCSI_UNMAP_DESCRIPTORS_MAX 256u
 #define SCSI_UNMAP_BLOCKS_MAX (1u << 20)
-#define SCSI_WRITE_SAME_BLOCKS_MAX (1u << 23)
+#define SCSI_WRITE_SAME_BLOCKS_MAX 0xffffu /* what WRITE SAME (10) can say */
 #define SCSI_COMPARE_BLOCKS_MAX 255u
 /* The only target port group: in its designator and in REPORT TARGET PORT GROUPS. */
 #define SCSI_TARGET_PORT_GROUP 1u

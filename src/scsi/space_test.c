@@ -357,10 +357,10 @@ static void test_write_same_when_longer_than_allowed_then_refused(void **state)
 	assert_int_equal(block_null_open(f->graph, &config, &null, NULL), 0);
 	f->target_unit = scsi_fixture_add(f, null, NULL);
 	scsi_fixture_clear_attentions(f);
-	scsi_do_out(f, FIRST, CDB(0x93, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x80, 0, 0, 0, 0), zeroes,
+	scsi_do_out(f, FIRST, CDB(0x93, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0), zeroes,
 		    BLOCK);
 	scsi_assert_good(f);
-	scsi_do_out(f, FIRST, CDB(0x93, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x80, 0, 1, 0, 0), zeroes,
+	scsi_do_out(f, FIRST, CDB(0x93, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0), zeroes,
 		    BLOCK);
 	scsi_assert_bad_cdb(f, 10, -1);
 }
