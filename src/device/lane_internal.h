@@ -3,7 +3,8 @@
  * The two halves of a lane; nobody else includes this.
  *
  * lane.c          the data path: poll, pop, execute, complete, publish, call
- * lane_control.c  life and commands: start, stop, pause, new file descriptors, new memory map, breaking
+ * lane_life.c     made, freed, statistics
+ * lane_control.c  commands: start, stop, pause, new file descriptors, new memory map, breaking
  */
 #ifndef RINGLANE_DEVICE_LANE_INTERNAL_H
 #define RINGLANE_DEVICE_LANE_INTERNAL_H

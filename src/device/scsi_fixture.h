@@ -178,4 +178,9 @@ struct scsi_chain *scsi_event_buffer(struct scsi_world *world, uint32_t bytes);
 void scsi_assert_event(const struct scsi_chain *chain, uint32_t event, unsigned target,
 		       unsigned lun_bytes, uint32_t reason);
 
+/* ---- inside of the fixture: memory of the guest, zeroed; where the guest finds it ---- */
+
+void *scsi_guest_alloc(struct scsi_world *world, size_t size);
+uint64_t scsi_guest_address(const struct scsi_world *world, const void *host);
+
 #endif
