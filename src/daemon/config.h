@@ -141,8 +141,8 @@ struct chardev_spec {
 };
 
 struct monitor_spec {
-	STAILQ_ENTRY(monitor_spec) next;
 	json_t *tree;
+	STAILQ_ENTRY(monitor_spec) next;
 	const char *chardev_id;
 	unsigned mode;
 	bool pretty;
