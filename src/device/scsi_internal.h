@@ -66,6 +66,8 @@ struct scsi_queue {
 	struct scsi_device *device;
 	unsigned index;
 	struct loop *lane_loop;
+	struct scsi_lun *recent;     /* of the last request; NULL: none, or it goes */
+	uint64_t recent_word;        /* its address, as scsi_table_find_fast() has it */
 	struct lane *lane;           /* while it is started */
 	struct scsi_lun_queue *open; /* those whose channel is open */
 };
@@ -193,6 +195,22 @@ unsigned scsi_table_list(const struct scsi_lun_table *table, unsigned target, ui
 struct scsi_lun *scsi_table_find_name(const struct scsi_lun_table *table, uint64_t naa);
 struct scsi_lun_table *scsi_table_new(struct scsi_device *device); /* of its LUNs */
 void scsi_table_free(struct scsi_lun_table *table);                /* NULL is fine */
+/*
+ * The way that nearly all requests take: flat space addressing, and the first LUN of its target. word: the 8 bytes of the LUN, little
+ * endian. NULL: scsi_lun_decode() knows.
+ */
+static inline struct scsi_lun *scsi_table_find_fast(const struct scsi_lun_table *table,
+						    uint64_t word)
+{
+	unsigned target = word >> 8 & 0xff, lun = (word >> 8 & 0x3f00) | (word >> 24 & 0xff);
+	uint32_t first = table->first[target];
+
+	if (unlikely((word & 0xffffffff00c000ff) != 0x400001 || first == table->first[target + 1]))
+		return NULL;
+	if (unlikely(table->entries[first].lun != lun))
+		return NULL;
+	return load_acquire(&table->entries[first].pointer); /* pairs with scsi_lun.c:lun_hide */
+}
 /* By the 8 bytes of a request. SCSI_LUN_BAD: no such target, or not the format that we know. */
 enum scsi_lun_kind { SCSI_LUN_OK, SCSI_LUN_ABSENT, SCSI_LUN_WELL_KNOWN, SCSI_LUN_BAD };
 enum scsi_lun_kind scsi_lun_decode(const struct scsi_lun_table *table, const uint8_t bytes[8],
@@ -232,6 +250,7 @@ struct scsi_request {
 	uint8_t state;
 	bool asked; /* WAITS_MARKED: before the question that is out */
 	uint8_t target;
+	bool plain; /* sizes are the defaults, the response lies in one piece */
 	uint16_t sense_size;
 	unsigned response_count; /* whole entries before response_last */
 	struct iovec *response_iov;

@@ -5,8 +5,8 @@
  * Theory of operation. The table is one object: for each target the range of its entries, which ascend. A LUN that comes makes a new
  * table, published with one store; the old one is freed when the loops of all request queues have answered a message, because a lane
  * keeps no pointer into it from one request to the next. A LUN that goes only takes its pointer out of the table, so that a removal
- * needs no memory and cannot fail. Then a message goes round: behind it no lane finds the LUN any more, and each answers when it has
- * nothing of it left. What other operations are out (drain, TMF) pins it until they are back.
+ * needs no memory and cannot fail. Then a message goes round: behind it no lane finds the LUN any more (nor remembers it), and each
+ * answers when it has nothing of it left. What other operations are out (drain, TMF) pins it until they are back.
  *
  * scsi_table_* and scsi_lun_decode run on any loop, the rest on the main thread.
  */
@@ -141,7 +141,7 @@ static void table_replace(struct scsi_device *device, struct scsi_lun_table *tab
 {
 	struct scsi_lun_table *old = device->table;
 
-	store_release(&device->table, table); /* pairs with scsi_request.c:scsi_request_execute */
+	store_release(&device->table, table); /* pairs with scsi_request.c:find_usual */
 	scsi_fanout_begin(old->retire, scsi_part_nothing, table_retired);
 }
 

@@ -428,6 +428,7 @@ void scsi_part_release(struct scsi_part *part)
 
 void scsi_part_empty(struct scsi_part *part)
 {
+	part->queue->recent = NULL;
 	part_wait(part, SCSI_PART_EMPTY);
 }
 

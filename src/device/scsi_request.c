@@ -4,8 +4,8 @@
  *
  * Theory of operation. The header and the CDB are copied out of guest memory once; what is readable behind them is the data to the
  * disk. The writable part begins with the response and its sense data, and goes on with the data from the disk. No layout of
- * descriptors is assumed (virtio 1.3, 2.7.4): the usual one, each in descriptors of its own, needs a compare at either end; else the
- * header is gathered, and the response remembers the entries that it is spread over.
+ * descriptors is assumed (virtio 1.3, 2.7.4). The usual one, each in descriptors of its own and of the default size, is taken apart
+ * with constants; else the header is gathered, and the response remembers the entries that it is spread over.
  *
  * A chain that is not understood is answered with FAILURE when it has room for a response, and breaks the queue when it has none.
  *
@@ -20,7 +20,9 @@
 #include <errno.h>
 #include <string.h>
 
-#define PLAIN_BYTES (SCSI_HEADER_BYTES + SCSI_CDB_SIZE_DEFAULT)
+/* Of a request with the default sizes. */
+#define PLAIN_HEADER_BYTES (SCSI_HEADER_BYTES + SCSI_CDB_SIZE_DEFAULT)
+#define PLAIN_RESPONSE_BYTES (SCSI_RESPONSE_BYTES + SCSI_SENSE_SIZE_DEFAULT)
 
 static_assert(offsetof(struct virtio_scsi_cmd_req, cdb) == SCSI_HEADER_BYTES,
 	      "virtio 1.3, 5.6.6.1");
@@ -35,13 +37,33 @@ static_assert(VIRTIO_SCSI_S_SIMPLE == SCSI_SIMPLE && VIRTIO_SCSI_S_ORDERED == SC
 
 /* ---- the response ---- */
 
+/* Two words, so that it travels in registers: what is written to memory in pieces and read at once makes a CPU wait. */
 struct response {
-	struct le32 sense_length, residual;
-	struct le16 status_qualifier;
-	uint8_t status, response;
+	uint64_t lengths; /* sense_len, resid */
+	uint32_t codes;   /* status_qualifier, status, response */
 };
 
-static_assert(sizeof(struct response) == SCSI_RESPONSE_BYTES, "virtio 1.3, 5.6.6.1");
+static_assert(offsetof(struct virtio_scsi_cmd_resp, resid) == 4, "virtio 1.3, 5.6.6.1");
+static_assert(offsetof(struct virtio_scsi_cmd_resp, status) == 10, "virtio 1.3, 5.6.6.1");
+static_assert(offsetof(struct virtio_scsi_cmd_resp, response) == 11, "virtio 1.3, 5.6.6.1");
+
+static struct response response_make(uint8_t code, uint8_t status, uint64_t residual,
+				     unsigned sense_length)
+{
+	return (struct response){
+		.lengths = sense_length | MIN(residual, UINT32_MAX) << 32,
+		.codes = (uint32_t)status << 16 | (uint32_t)code << 24,
+	};
+}
+
+static void response_put(uint8_t bytes[SCSI_RESPONSE_BYTES], struct response response)
+{
+	struct le64 lengths = le64_make(response.lengths);
+	struct le32 codes = le32_make(response.codes);
+
+	memcpy(bytes, &lengths, sizeof(lengths));
+	memcpy(bytes + sizeof(lengths), &codes, sizeof(codes));
+}
 
 static void response_put_spread(const struct scsi_request *request, size_t offset,
 				const void *bytes, size_t size)
@@ -57,74 +79,72 @@ static void response_put_spread(const struct scsi_request *request, size_t offse
 }
 
 static slow_path void response_write_spread(const struct scsi_request *request,
-					    const struct response *response, unsigned sense_length)
+					    struct response response, unsigned sense_length)
 {
 	static const uint8_t zeros[64];
 	unsigned at = SCSI_RESPONSE_BYTES, end = SCSI_RESPONSE_BYTES + request->sense_size;
+	uint8_t bytes[SCSI_RESPONSE_BYTES];
 
-	response_put_spread(request, 0, response, SCSI_RESPONSE_BYTES);
+	response_put(bytes, response);
+	response_put_spread(request, 0, bytes, SCSI_RESPONSE_BYTES);
 	response_put_spread(request, at, request->task.sense, sense_length);
 	for (at += sense_length; at < end; at += MIN(end - at, sizeof(zeros)))
 		response_put_spread(request, at, zeros, MIN(end - at, sizeof(zeros)));
 }
 
-/* Published by the lane: the driver sees it before the used entry. */
-static void response_write(const struct scsi_request *request, const struct response *response,
-			   unsigned sense_length)
+/* In one piece, of the default size. Cleared in pieces: for 96 bytes compilers take an instruction that is slow to start. */
+static void response_write_plain(const struct scsi_request *request, struct response response)
 {
-	uint8_t *to = request->response_last.iov_base;
+	uint8_t *to = request->response_last.iov_base, *sense = to + SCSI_RESPONSE_BYTES;
 
-	if (unlikely(request->response_count || sense_length ||
-		     request->sense_size != SCSI_SENSE_SIZE_DEFAULT)) {
-		response_write_spread(request, response, sense_length);
-		return;
-	}
-	memcpy(to, response, SCSI_RESPONSE_BYTES);
-	memset(to + SCSI_RESPONSE_BYTES, 0, SCSI_SENSE_SIZE_DEFAULT);
+	static_assert(SCSI_SENSE_SIZE_DEFAULT == 96, "three pieces");
+	response_put(to, response);
+	memset(sense, 0, 32);
+	memset(sense + 32, 0, 32);
+	memset(sense + 64, 0, 32);
 }
 
-static void request_finish(struct scsi_request *request, const struct response *response,
+/* Published by the lane: the driver sees it before the used entry. */
+static void request_finish(struct scsi_request *request, struct response response,
 			   unsigned sense_length, uint64_t data_bytes)
 {
 	uint64_t written = SCSI_RESPONSE_BYTES + request->sense_size + data_bytes;
 
-	response_write(request, response, sense_length);
+	if (likely(request->plain && sense_length == 0))
+		response_write_plain(request, response);
+	else
+		response_write_spread(request, response, sense_length);
 	request->lq = NULL;
 	lane_complete(&request->base, (uint32_t)MIN(written, UINT32_MAX));
 }
 
-void scsi_request_refuse(struct scsi_request *request, uint8_t code)
+slow_path void scsi_request_refuse(struct scsi_request *request, uint8_t code)
 {
-	struct response response = { .response = code };
-
 	request->state = SCSI_REQUEST_RUNS;
-	request_finish(request, &response, 0, 0);
+	request_finish(request, response_make(code, 0, 0, 0), 0, 0);
 }
 
-static slow_path void request_overrun(struct scsi_request *request, struct le32 residual)
+static slow_path void request_overrun(struct scsi_request *request)
 {
-	struct response response = { .residual = residual, .response = VIRTIO_SCSI_S_OVERRUN };
+	uint64_t residual = request->task.residual;
 
-	request_finish(request, &response, 0, 0);
+	request_finish(request, response_make(VIRTIO_SCSI_S_OVERRUN, 0, residual, 0), 0, 0);
 }
 
 /* status and sense count only when the response is OK (virtio 1.3, 5.6.6.1). */
 static void request_answer(struct scsi_request *request)
 {
 	const struct scsi_task *task = &request->task;
+	uint64_t residual = task->residual;
 	unsigned sense_length = MIN(task->sense_length, request->sense_size);
-	struct response response = {
-		.sense_length = le32_make(sense_length),
-		.residual = le32_make((uint32_t)MIN(task->residual, UINT32_MAX)),
-		.status = task->status,
-	};
 
 	if (unlikely(task->fit == SCSI_OVERFLOW)) {
-		request_overrun(request, response.residual);
+		request_overrun(request);
 		return;
 	}
-	request_finish(request, &response, sense_length,
-		       task->in_bytes - MIN(task->residual, task->in_bytes));
+	request_finish(request,
+		       response_make(VIRTIO_SCSI_S_OK, task->status, residual, sense_length),
+		       sense_length, task->in_bytes - MIN(residual, task->in_bytes));
 }
 
 /* A command of a LUN. */
@@ -203,9 +223,9 @@ static const struct scsi_task_ops task_ops = {
 
 /* ---- taking the chain apart ---- */
 
-/* What is read of it; in host order. */
+/* What is read of it. */
 struct header {
-	uint8_t lun[8];
+	uint64_t lun; /* its 8 bytes, little endian */
 	uint64_t tag;
 	uint8_t attribute;
 	uint64_t pi_bytes; /* both fields */
@@ -214,13 +234,19 @@ struct header {
 static_assert(offsetof(struct virtio_scsi_cmd_req, tag) == 8, "virtio 1.3, 5.6.6.1");
 static_assert(offsetof(struct virtio_scsi_cmd_req, task_attr) == 16, "virtio 1.3, 5.6.6.1");
 
+static uint64_t le64_at(const uint8_t *bytes)
+{
+	struct le64 value;
+
+	memcpy(&value, bytes, sizeof(value));
+	return le64_get(value);
+}
+
+/* Reads each byte once. */
 static void header_read(const uint8_t bytes[SCSI_HEADER_BYTES], struct header *header)
 {
-	struct le64 tag;
-
-	memcpy(header->lun, bytes, sizeof(header->lun));
-	memcpy(&tag, bytes + 8, sizeof(tag));
-	header->tag = le64_get(tag);
+	header->lun = le64_at(bytes);
+	header->tag = le64_at(bytes + 8);
 	header->attribute = bytes[16];
 	header->pi_bytes = 0;
 }
@@ -231,8 +257,8 @@ static void cdb_set(struct scsi_task *task, const uint8_t *bytes, unsigned size)
 	memset(task->cdb + size, 0, sizeof(task->cdb) - size);
 }
 
-static slow_path bool header_gather(struct scsi_request *request, union scsi_layout layout,
-				    struct header *header)
+static bool header_gather(struct scsi_request *request, union scsi_layout layout,
+			  struct header *header)
 {
 	uint8_t bytes[SCSI_HEADER_PI_BYTES + SCSI_CDB_MAX];
 	unsigned size = layout.cdb_offset + layout.cdb_size;
@@ -245,31 +271,6 @@ static slow_path bool header_gather(struct scsi_request *request, union scsi_lay
 	if (layout.cdb_offset == SCSI_HEADER_PI_BYTES)
 		memcpy(&header->pi_bytes, bytes + SCSI_HEADER_BYTES, sizeof(header->pi_bytes));
 	cdb_set(task, bytes + layout.cdb_offset, layout.cdb_size);
-	return true;
-}
-
-static bool is_plain(union scsi_layout layout)
-{
-	return layout.cdb_size == SCSI_CDB_SIZE_DEFAULT && layout.cdb_offset == SCSI_HEADER_BYTES;
-}
-
-/* Moves task->out behind the header. */
-static bool header_take(struct scsi_request *request, union scsi_layout layout,
-			struct header *header)
-{
-	struct scsi_task *task = &request->task;
-	uint8_t bytes[SCSI_HEADER_BYTES];
-
-	if (unlikely(!is_plain(layout) || !task->out_count || task->out->iov_len != PLAIN_BYTES))
-		return header_gather(request, layout, header);
-	memcpy(bytes, task->out->iov_base, SCSI_HEADER_BYTES);
-	memcpy(task->cdb, (const uint8_t *)task->out->iov_base + SCSI_HEADER_BYTES,
-	       SCSI_CDB_SIZE_DEFAULT);
-	memset(task->cdb + SCSI_CDB_SIZE_DEFAULT, 0, SCSI_CDB_MAX - SCSI_CDB_SIZE_DEFAULT);
-	__asm__ volatile("" ::: "memory"); /* read once: the guest may write there now */
-	header_read(bytes, header);
-	task->out++;
-	task->out_count--;
 	return true;
 }
 
@@ -286,22 +287,16 @@ static bool response_take(struct scsi_request *request, unsigned size)
 		task->in++;
 		task->in_count--;
 	}
-	if (unlikely(!task->in_count))
+	if (!task->in_count)
 		return false;
 	request->response_last = (struct iovec){ task->in->iov_base, size };
-	if (likely(task->in->iov_len == size)) {
-		task->in++;
-		task->in_count--;
-	} else {
-		task->in->iov_base = (uint8_t *)task->in->iov_base + size;
-		task->in->iov_len -= size;
-	}
+	iov_advance(&task->in, &task->in_count, size);
 	return true;
 }
 
-/* False: the request has been answered. */
-static bool request_parse(struct scsi_request *request, union scsi_layout layout,
-			  struct header *header)
+/* Any layout. False: the request has been answered. */
+static slow_path bool request_take_apart(struct scsi_request *request, union scsi_layout layout,
+					 struct header *header)
 {
 	const struct virtq_chain *chain = &request->base.chain;
 	struct scsi_task *task = &request->task;
@@ -311,17 +306,71 @@ static bool request_parse(struct scsi_request *request, union scsi_layout layout
 	task->out_count = chain->readable_count;
 	task->in = task->out + task->out_count;
 	task->in_count = chain->writable_count;
+	request->plain = false;
 	request->sense_size = layout.sense_size;
-	if (unlikely(!response_take(request, response_bytes))) {
+	if (!response_take(request, response_bytes)) {
 		lane_fail(&request->base, "a request without room for its response");
 		return false;
 	}
-	if (unlikely(chain->overflow || !header_take(request, layout, header))) {
+	if (chain->overflow || !header_gather(request, layout, header)) {
 		scsi_request_refuse(request, VIRTIO_SCSI_S_FAILURE);
 		return false;
 	}
 	task->out_bytes = chain->readable_bytes - layout.cdb_offset - layout.cdb_size;
 	task->in_bytes = chain->writable_bytes - response_bytes;
+	task->cdb_length = layout.cdb_size;
+	return true;
+}
+
+/* What drivers do: default sizes, header and response in descriptors of their own. */
+static bool request_is_plain(const struct scsi_request *request, union scsi_layout layout)
+{
+	static const union scsi_layout plain = { .cdb_size = SCSI_CDB_SIZE_DEFAULT,
+						 .sense_size = SCSI_SENSE_SIZE_DEFAULT,
+						 .cdb_offset = SCSI_HEADER_BYTES };
+	const struct virtq_chain *chain = &request->base.chain;
+	const struct iovec *iov = request->base.iov;
+
+	return layout.word == plain.word && !chain->overflow && chain->readable_count > 0 &&
+	       chain->writable_count > 0 && iov->iov_len == PLAIN_HEADER_BYTES &&
+	       iov[chain->readable_count].iov_len == PLAIN_RESPONSE_BYTES;
+}
+
+/* What request_take_apart() does, with constants. */
+static void request_take_plain(struct scsi_request *request, struct header *header)
+{
+	const struct virtq_chain *chain = &request->base.chain;
+	struct scsi_task *task = &request->task;
+	struct iovec *iov = request->base.iov, *response = iov + chain->readable_count;
+	const uint8_t *bytes = iov->iov_base;
+
+	header_read(bytes, header);
+	cdb_set(task, bytes + SCSI_HEADER_BYTES, SCSI_CDB_SIZE_DEFAULT);
+	__asm__ volatile("" ::: "memory"); /* read once: the guest may write there now */
+	task->out = iov + 1;
+	task->out_count = chain->readable_count - 1;
+	task->in = response + 1;
+	task->in_count = chain->writable_count - 1;
+	task->out_bytes = chain->readable_bytes - PLAIN_HEADER_BYTES;
+	task->in_bytes = chain->writable_bytes - PLAIN_RESPONSE_BYTES;
+	task->cdb_length = SCSI_CDB_SIZE_DEFAULT;
+	request->plain = true;
+	request->sense_size = SCSI_SENSE_SIZE_DEFAULT;
+	request->response_count = 0;
+	request->response_last.iov_base = response->iov_base;
+	request->response_last.iov_len = PLAIN_RESPONSE_BYTES;
+}
+
+/* False: the request has been answered. */
+static bool request_parse(struct scsi_request *request, union scsi_layout layout,
+			  struct header *header)
+{
+	const struct scsi_task *task = &request->task;
+
+	if (likely(request_is_plain(request, layout)))
+		request_take_plain(request, header);
+	else if (!request_take_apart(request, layout, header))
+		return false;
 	/* INOUT and protection information are not offered */
 	if (unlikely((task->out_bytes && task->in_bytes) || header->pi_bytes)) {
 		scsi_request_refuse(request, VIRTIO_SCSI_S_FAILURE);
@@ -331,6 +380,30 @@ static bool request_parse(struct scsi_request *request, union scsi_layout layout
 }
 
 /* ---- execution ---- */
+
+static void execute_on_lun(struct scsi_request *request, struct scsi_queue *queue,
+			   struct scsi_lun *lun)
+{
+	struct scsi_lun_queue *lq = &lun->queues[queue->index];
+	struct scsi_task *task = &request->task;
+
+	if (unlikely(!lq->channel) && scsi_lun_queue_open(lun, queue) < 0) {
+		scsi_request_refuse(request, VIRTIO_SCSI_S_BUSY);
+		return;
+	}
+	request->lq = lq;
+	task->nexus = lun->nexus;
+	task->channel = lq->channel;
+	task->well_known = false;
+	task->done = request_done;
+	store_relaxed(&lq->commands, lq->commands + 1);
+	if (unlikely(lq->slow | task->attribute)) {
+		scsi_lun_queue_admit(lq, request);
+		return;
+	}
+	store_relaxed(&lq->active, lq->active + 1);
+	scsi_task_execute(task);
+}
 
 static slow_path void execute_without_lun(struct scsi_request *request, enum scsi_lun_kind kind)
 {
@@ -347,60 +420,56 @@ static slow_path void execute_without_lun(struct scsi_request *request, enum scs
 	scsi_task_execute(task);
 }
 
-static void execute_on_lun(struct scsi_request *request, struct scsi_queue *queue,
-			   struct scsi_lun *lun)
+/* NULL: not by an address of the usual form. */
+static struct scsi_lun *find_usual(struct scsi_queue *queue, uint64_t word)
 {
-	struct scsi_lun_queue *lq = scsi_lun_queue_of(lun, queue);
-	struct scsi_task *task = &request->task;
+	/* pairs with scsi_lun.c:table_replace */
+	struct scsi_lun *lun = scsi_table_find_fast(load_acquire(&queue->device->table), word);
 
-	if (unlikely(!lq->channel) && scsi_lun_queue_open(lun, queue) < 0) {
-		scsi_request_refuse(request, VIRTIO_SCSI_S_BUSY);
-		return;
-	}
-	request->lq = lq;
-	task->nexus = lun->nexus;
-	task->channel = lq->channel;
-	task->well_known = false;
-	task->done = request_done;
-	store_relaxed(&lq->commands, lq->commands + 1);
-	if (unlikely(lq->slow || task->attribute != SCSI_SIMPLE)) {
-		scsi_lun_queue_admit(lq, request);
-		return;
-	}
-	store_relaxed(&lq->active, lq->active + 1);
-	scsi_task_execute(task);
+	queue->recent = lun;
+	queue->recent_word = word;
+	return lun;
 }
 
-static void request_prepare(struct scsi_request *request, struct scsi_queue *queue,
-			    union scsi_layout layout, const struct header *header)
+/* By any address. */
+static slow_path void execute_decoded(struct scsi_request *request, struct scsi_queue *queue,
+				      uint64_t word)
 {
-	struct scsi_task *task = &request->task;
+	const struct scsi_lun_table *table = load_acquire(&queue->device->table);
+	struct le64 bytes = le64_make(word);
+	struct scsi_lun *lun;
+	enum scsi_lun_kind kind = scsi_lun_decode(table, (const uint8_t *)&bytes, &lun);
 
-	request->tag = header->tag;
-	request->target = header->lun[1];
-	task->ops = &task_ops;
-	task->loop = queue->lane_loop;
-	task->cdb_length = layout.cdb_size;
-	task->attribute = likely(header->attribute <= SCSI_ACA) ? header->attribute : SCSI_SIMPLE;
+	if (kind == SCSI_LUN_OK)
+		execute_on_lun(request, queue, lun);
+	else
+		execute_without_lun(request, kind);
 }
 
+/*
+ * Most requests go to the LUN of the one before. That guess lets the CPU go on while it waits for the header's cache line; looking
+ * the LUN up would wait for it.
+ */
 void scsi_request_execute(struct lane *lane, struct lane_request *base)
 {
 	struct scsi_request *request = container_of(base, struct scsi_request, base);
 	struct scsi_queue *queue = lane_private(lane);
-	struct scsi_device *device = queue->device;
-	union scsi_layout layout = { .word = load_relaxed(&device->layout.word) };
-	struct scsi_lun *lun = NULL;
-	enum scsi_lun_kind kind;
+	union scsi_layout layout = { .word = load_relaxed(&queue->device->layout.word) };
+	struct scsi_task *task = &request->task;
+	struct scsi_lun *lun = queue->recent;
 	struct header header;
 
 	if (!request_parse(request, layout, &header))
 		return;
-	request_prepare(request, queue, layout, &header);
-	/* pairs with scsi_lun.c:table_replace */
-	kind = scsi_lun_decode(load_acquire(&device->table), header.lun, &lun);
-	if (likely(kind == SCSI_LUN_OK))
+	request->tag = header.tag;
+	request->target = (uint8_t)(header.lun >> 8);
+	task->ops = &task_ops;
+	task->loop = queue->lane_loop;
+	task->attribute = likely(header.attribute <= SCSI_ACA) ? header.attribute : SCSI_SIMPLE;
+	if (unlikely(!lun || header.lun != queue->recent_word))
+		lun = find_usual(queue, header.lun);
+	if (likely(lun))
 		execute_on_lun(request, queue, lun);
 	else
-		execute_without_lun(request, kind);
+		execute_decoded(request, queue, header.lun);
 }
