@@ -73,7 +73,7 @@ static int set_name(char *field, size_t size, const char *key, const char *value
 static void default_serial(struct scsi_unit *unit, const char *node_name)
 {
 	if (strlen(node_name) <= SCSI_SERIAL_MAX)
-		snprintf(unit->serial, sizeof(unit->serial), "%s", node_name);
+		snprintf(unit->serial, sizeof(unit->serial), "%.*s", SCSI_SERIAL_MAX, node_name);
 	else
 		snprintf(unit->serial, sizeof(unit->serial), "%016llx",
 			 (unsigned long long)scsi_name_naa("", node_name));
