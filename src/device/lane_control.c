@@ -422,6 +422,17 @@ static void command_answer(struct lane_impl *lane, int result)
 	loop_post(lane->main_loop, &lane->command.message);
 }
 
+/*
+ * QEMU gives another event fd while the guest masks the queue's interrupt, and looks at the one that it takes back as soon as it has
+ * sent the message: a call that is written there before the message is heard is lost. So the new one is always called once.
+ */
+static int run_set_call(struct lane_impl *lane, int fd)
+{
+	loop_signal_replace(&lane->call, fd);
+	loop_signal_raise(&lane->call);
+	return 0;
+}
+
 /* A stopped lane keeps nothing of what it was given. */
 static int command_run_stopped(struct lane_command *command)
 {
@@ -444,8 +455,7 @@ static int command_run(struct lane_impl *lane, struct lane_command *command)
 	case LANE_DISABLE:
 		return run_disable(lane);
 	case LANE_SET_CALL:
-		loop_signal_replace(&lane->call, command->fd);
-		return 0;
+		return run_set_call(lane, command->fd);
 	case LANE_SET_KICK:
 		return run_set_kick(lane);
 	case LANE_SET_ERR:
