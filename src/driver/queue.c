@@ -165,16 +165,26 @@ unsigned ringlane_queue_in_flight(const struct ringlane_queue *queue)
 
 /* ---- submitting and reaping ---- */
 
-int ringlane_submit(struct ringlane_queue *queue)
+bool queue_publish(struct ringlane_queue *queue)
 {
 	struct virtq_driver *ring = &queue->ring;
 
 	if (ring->avail_next == ring->avail_public)
-		return 0;
+		return false;
 	virtq_driver_publish(ring);
-	if (!virtq_driver_should_kick(ring))
-		return 0;
+	return virtq_driver_should_kick(ring);
+}
+
+void queue_ring(const struct ringlane_queue *queue)
+{
 	event_fd_signal(queue->kick_fd);
+}
+
+int ringlane_submit(struct ringlane_queue *queue)
+{
+	if (!queue_publish(queue))
+		return 0;
+	queue_ring(queue);
 	return 1;
 }
 

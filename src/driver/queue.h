@@ -86,4 +86,11 @@ int queue_new(const struct queue_setup *setup, void *shared, struct ringlane_que
 /* The device does not know it any more. NULL is fine. */
 void queue_free(struct ringlane_queue *queue);
 
+/*
+ * The two halves of ringlane_submit, for a queue that threads share: what was queued becomes visible and it is decided
+ * whether the device wants a kick, under the queue's lock; the kick itself needs none, and is made after unlocking.
+ */
+bool queue_publish(struct ringlane_queue *queue);
+void queue_ring(const struct ringlane_queue *queue);
+
 #endif
