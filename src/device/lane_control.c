@@ -428,8 +428,7 @@ static void command_answer(struct lane_impl *lane, int result)
  */
 static int run_set_call(struct lane_impl *lane, int fd)
 {
-	loop_signal_replace(&lane->call, fd);
-	loop_signal_raise(&lane->call);
+	loop_signal_renew(&lane->call, fd);
 	return 0;
 }
 

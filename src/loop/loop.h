@@ -120,6 +120,8 @@ void loop_signal_init(struct loop *loop, struct loop_signal *signal, int fd);
 void loop_signal_raise(struct loop_signal *signal);
 /* From now on fd; the old one is closed when the kernel has let go of it. */
 void loop_signal_replace(struct loop_signal *signal, int fd);
+/* The same, and it is signalled once, whatever the old one was told. */
+void loop_signal_renew(struct loop_signal *signal, int fd);
 /* No more of it: what was raised has been signalled, or could not be, when ended() is called; perhaps before this returns. */
 void loop_signal_end(struct loop_signal *signal, void (*ended)(struct loop_signal *signal));
 

@@ -86,6 +86,12 @@ void loop_signal_replace(struct loop_signal *signal, int fd)
 		signal_go_on(signal);
 }
 
+void loop_signal_renew(struct loop_signal *signal, int fd)
+{
+	signal->again = true;
+	loop_signal_replace(signal, fd);
+}
+
 void loop_signal_end(struct loop_signal *signal, void (*ended)(struct loop_signal *signal))
 {
 	assert(loop_is_mine(signal->loop) && !signal->ended);

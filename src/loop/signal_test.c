@@ -115,6 +115,28 @@ static void test_signal_when_without_fd_then_made_up_for(void **state)
 	fd_close(&peer);
 }
 
+static void test_signal_when_renewed_then_the_new_one_is_told_once(void **state)
+{
+	int peer = event_fd_new(), other = event_fd_new();
+
+	for (unsigned raised = 0; raised < 3; raised++) {
+		struct loop *loop = test_loop_new();
+		struct loop_signal signal;
+
+		loop_signal_init(loop, &signal, dup_of(peer));
+		for (unsigned i = 0; i < raised; i++)
+			loop_signal_raise(&signal);
+		loop_signal_renew(&signal, dup_of(other));
+		while (signal.busy)
+			loop_turn(loop, 0);
+		end(loop, &signal);
+		counter_take(peer); /* the first of them may have come through */
+		assert_int_equal(counter_take(other), 1);
+	}
+	fd_close(&peer);
+	fd_close(&other);
+}
+
 static void test_signal_when_peer_blocks_then_nobody_waits(void **state)
 {
 	struct loop *loop = test_loop_new();
@@ -160,6 +182,7 @@ int main(void)
 			test_signal_when_raised_twice_in_a_turn_then_told_after_the_second),
 		cmocka_unit_test(test_signal_when_raised_and_ended_then_told_first),
 		cmocka_unit_test(test_signal_when_without_fd_then_made_up_for),
+		cmocka_unit_test(test_signal_when_renewed_then_the_new_one_is_told_once),
 		cmocka_unit_test(test_signal_when_peer_blocks_then_nobody_waits),
 		cmocka_unit_test(test_signal_when_peer_blocks_then_it_can_be_ended),
 	};
