@@ -168,10 +168,13 @@ class Disks(Adapters):
             self.assert_fine(rings[1].read(0), b"r" * 512)
 
     def test_ring_when_stopped_in_flight_then_answers_after_them(self):
-        self.daemon(*slow("n0", 200), *self.adapter(), *disk("n0"))
+        _, monitor = self.with_monitor(*slow("n0", 500), *self.adapter(), *disk("n0"))
         front, (ring, _) = self.connect()
+        asked = lambda: monitor.run("query-block-exports")[0]["devices"][0]["requests"]
+        before = asked()
         numbers = [ring.put_command([0x28] + [0] * 7 + [1, 0], room=512) for _ in range(IN_FLIGHT)]
         ring.kick()
+        wait_until(lambda: asked() == before + IN_FLIGHT, SECONDS, "they are taken")
         base = front.stop(2)
         self.assertEqual((base, ring.used_count()), (ring.next, ring.next))
         for number in numbers:
