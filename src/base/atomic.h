@@ -31,6 +31,7 @@ static inline void fence_full(void)
 }
 
 #define add_relaxed(pointer, value) __atomic_fetch_add((pointer), (value), __ATOMIC_RELAXED)
+#define add_acquire(pointer, value) __atomic_fetch_add((pointer), (value), __ATOMIC_ACQUIRE)
 /* Sets, and keeps only, these bits; what was there before. */
 #define or_relaxed(pointer, bits) __atomic_fetch_or((pointer), (bits), __ATOMIC_RELAXED)
 #define and_relaxed(pointer, bits) __atomic_fetch_and((pointer), (bits), __ATOMIC_RELAXED)
@@ -41,5 +42,11 @@ static inline void fence_full(void)
 #define cas_release(pointer, expected, desired)                                            \
 	__atomic_compare_exchange_n((pointer), (expected), (desired), 1, __ATOMIC_RELEASE, \
 				    __ATOMIC_RELAXED)
+#define cas_acquire(pointer, expected, desired)                                            \
+	__atomic_compare_exchange_n((pointer), (expected), (desired), 1, __ATOMIC_ACQUIRE, \
+				    __ATOMIC_ACQUIRE)
+#define cas_acq_rel(pointer, expected, desired)                                            \
+	__atomic_compare_exchange_n((pointer), (expected), (desired), 1, __ATOMIC_ACQ_REL, \
+				    __ATOMIC_ACQUIRE)
 
 #endif
