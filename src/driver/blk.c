@@ -33,6 +33,12 @@ static inline struct queue_line *line_fill(struct ringlane_queue *queue, uint32_
 	return line;
 }
 
+/* Of what lies in the queue's part of the shared memory. */
+static inline uint64_t shared_addr(const struct ringlane_queue *queue, const void *addr)
+{
+	return (uintptr_t)addr + queue->shared_delta;
+}
+
 /* sg[0] and sg[data_count + 1] are filled here. Afterwards the request is the ring's. */
 static inline int chain_add(struct ringlane_queue *queue, struct queue_line *line,
 			    struct virtq_sg *sg, unsigned data_count, enum direction direction,
@@ -42,8 +48,9 @@ static inline int chain_add(struct ringlane_queue *queue, struct queue_line *lin
 	uint16_t id;
 	int ret;
 
-	sg[0] = (struct virtq_sg){ (uintptr_t)&line->header, sizeof(line->header) };
-	sg[data_count + 1] = (struct virtq_sg){ (uintptr_t)&line->status, sizeof(line->status) };
+	sg[0] = (struct virtq_sg){ shared_addr(queue, &line->header), sizeof(line->header) };
+	sg[data_count + 1] =
+		(struct virtq_sg){ shared_addr(queue, &line->status), sizeof(line->status) };
 	ret = virtq_driver_add(&queue->ring, sg, data_count + 2 - in, in, &id);
 	if (unlikely(ret < 0))
 		return ret == -ENOSPC ? -EAGAIN : ret;
@@ -78,10 +85,10 @@ static inline int transfer_check(const struct ringlane_queue *queue, uint64_t by
 static int segments_append(struct ringlane_queue *queue, const struct iovec *piece, unsigned count)
 {
 	uint32_t limit = queue->limits->segment_bytes_max;
-	uintptr_t addr = (uintptr_t)piece->iov_base;
 	size_t left = piece->iov_len;
+	uint64_t addr;
 
-	if (!memory_reaches(&queue->cursor, queue->memory, piece->iov_base, left))
+	if (!memory_translate(&queue->cursor, queue->memory, piece->iov_base, left, &addr))
 		return -EFAULT;
 	while (left && count < queue->limits->seg_max) {
 		uint32_t bytes = (uint32_t)MIN(left, (size_t)limit);
@@ -141,9 +148,9 @@ static inline int transfer_plain(struct ringlane_queue *queue, uint32_t type, vo
 	ret = transfer_check(queue, bytes, offset);
 	if (unlikely(ret < 0))
 		return ret;
-	if (unlikely(!memory_reaches(&queue->cursor, queue->memory, data, bytes)))
+	if (unlikely(!memory_translate(&queue->cursor, queue->memory, data, bytes, &sg[1].addr)))
 		return -EFAULT;
-	sg[1] = (struct virtq_sg){ (uintptr_t)data, (uint32_t)bytes };
+	sg[1].len = (uint32_t)bytes;
 	return chain_add(queue, line_fill(queue, type, offset), sg, 1, direction, user_data);
 }
 
@@ -197,9 +204,9 @@ int ringlane_get_id(struct ringlane_queue *queue, char *id, void *user_data)
 
 	if (ret < 0)
 		return ret;
-	if (!memory_reaches(&queue->cursor, queue->memory, id, VIRTIO_BLK_ID_BYTES))
+	if (!memory_translate(&queue->cursor, queue->memory, id, VIRTIO_BLK_ID_BYTES, &sg[1].addr))
 		return -EFAULT;
-	sg[1] = (struct virtq_sg){ (uintptr_t)id, VIRTIO_BLK_ID_BYTES };
+	sg[1].len = VIRTIO_BLK_ID_BYTES;
 	return chain_add(queue, line_fill(queue, VIRTIO_BLK_T_GET_ID, 0), sg, 1, FROM_DEVICE,
 			 user_data);
 }
@@ -247,7 +254,7 @@ static int ranges_queue(struct ringlane_queue *queue, const struct ranges_kind *
 			.num_sectors = htole32((uint32_t)(ranges[i].bytes >> SECTOR_SHIFT)),
 			.flags = htole32(kind->wire_flags),
 		};
-	sg[1] = (struct virtq_sg){ (uintptr_t)wire, (uint32_t)(count * sizeof(*wire)) };
+	sg[1] = (struct virtq_sg){ shared_addr(queue, wire), (uint32_t)(count * sizeof(*wire)) };
 	return chain_add(queue, line_fill(queue, kind->type, 0), sg, 1, TO_DEVICE, user_data);
 }
 

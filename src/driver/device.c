@@ -141,17 +141,22 @@ static struct queue_setup setup_of(struct ringlane_device *device)
 		.event_idx = device_acked(device, VIRTIO_RING_F_EVENT_IDX),
 		.has_ranges = device->info.discard_max || device->info.write_zeroes_max,
 		.gone_fd = device->transport->ops->gone_fd(device->transport),
+		.shared_delta = dma_region_delta(&device->shared),
 	};
 }
 
 static int queue_start(struct ringlane_device *device, unsigned index, struct error *error)
 {
 	const struct ringlane_queue *queue = device->queues[index];
+	const struct virtq_memory *memory = &queue->ring.memory;
 	const struct transport_ring ring = {
 		.size = queue->ring.size,
-		.desc = queue->ring.memory.desc,
-		.avail = queue->ring.memory.avail,
-		.used = queue->ring.memory.used,
+		.desc = memory->desc,
+		.avail = memory->avail,
+		.used = memory->used,
+		.desc_device = (uintptr_t)memory->desc + queue->shared_delta,
+		.avail_device = (uintptr_t)memory->avail + queue->shared_delta,
+		.used_device = (uintptr_t)memory->used + queue->shared_delta,
 		.kick_fd = queue->kick_fd,
 		.call_fd = queue->call_fd,
 	};
@@ -188,9 +193,9 @@ static int queues_make(struct ringlane_device *device, size_t arena_size, struct
 		return error_set(error, -ENOMEM, "out of memory");
 	ret = dma_region_alloc(total, &device->shared, error);
 	if (ret == 0)
-		ret = queues_new(device, bytes, error);
-	if (ret == 0)
 		ret = device->transport->ops->mem_add(device->transport, &device->shared, error);
+	if (ret == 0)
+		ret = queues_new(device, bytes, error);
 	if (ret == 0)
 		ret = device_arena_init(device, (uint8_t *)device->shared.addr + rings, arena_size,
 					error);

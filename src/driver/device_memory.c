@@ -31,7 +31,7 @@ void device_regions_free(struct ringlane_device *device)
 }
 
 /* Takes the region over on success. */
-static int region_add(struct ringlane_device *device, const struct device_region *region,
+static int region_add(struct ringlane_device *device, struct device_region *region,
 		      struct error *error)
 {
 	struct transport *transport = device->transport;
@@ -45,7 +45,8 @@ static int region_add(struct ringlane_device *device, const struct device_region
 	ret = transport->ops->mem_add(transport, &region->dma, error);
 	if (ret < 0)
 		return ret;
-	ret = memory_add(&device->memory, region->dma.addr, region->dma.size);
+	ret = memory_add(&device->memory, region->dma.addr, region->dma.size,
+			 dma_region_delta(&region->dma));
 	if (ret < 0) {
 		transport->ops->mem_remove(transport, &region->dma, NULL);
 		return error_set(error, ret, "out of memory");
@@ -88,7 +89,7 @@ int device_arena_init(struct ringlane_device *device, uint8_t *first, size_t siz
 	if (!size)
 		return 0;
 	device->arena = (struct device_arena){ .first = first, .size = size };
-	if (memory_add(&device->memory, first, size) < 0)
+	if (memory_add(&device->memory, first, size, dma_region_delta(&device->shared)) < 0)
 		return error_set(error, -ENOMEM, "out of memory");
 	return 0;
 }

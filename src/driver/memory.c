@@ -103,7 +103,7 @@ bool memory_overlaps(const struct memory *memory, const void *addr, size_t size)
 	return false;
 }
 
-int memory_add(struct memory *memory, const void *addr, size_t size)
+int memory_add(struct memory *memory, const void *addr, size_t size, uint64_t delta)
 {
 	const struct memory_table *old = memory->table;
 	unsigned at = table_rank(old, (uintptr_t)addr);
@@ -112,7 +112,7 @@ int memory_add(struct memory *memory, const void *addr, size_t size)
 	if (!table)
 		return -ENOMEM;
 	memcpy(table->ranges, old->ranges, at * sizeof(old->ranges[0]));
-	table->ranges[at] = (struct memory_range){ (uintptr_t)addr, size };
+	table->ranges[at] = (struct memory_range){ (uintptr_t)addr, size, delta };
 	memcpy(table->ranges + at + 1, old->ranges + at,
 	       (old->count - at) * sizeof(old->ranges[0]));
 	table_publish(memory, table);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Memory that the device can reach, and the question "can it?" on the hot path.
+ * Memory that the device can reach, and the question "can it, and at which address?" on the hot path.
  *
  * The owner's thread adds and removes regions; queue threads look addresses up at the same time, without a lock. The
  * table of ranges is immutable and replaced as a whole; a queue's cursor names the table it reads (a hazard pointer), and
@@ -21,6 +21,7 @@
 struct memory_range {
 	uintptr_t first;
 	size_t size;
+	uint64_t delta; /* added to an address gives the device's, modulo 2^64 */
 };
 
 struct memory_table {
@@ -50,15 +51,15 @@ void memory_cursor_add(struct memory *memory, struct memory_cursor *cursor);
 /* Does a range that is there overlap this one? */
 bool memory_overlaps(const struct memory *memory, const void *addr, size_t size);
 /* Owner's thread. addr and size of a range that overlaps nothing / of one that was added. -ENOMEM */
-int memory_add(struct memory *memory, const void *addr, size_t size);
+int memory_add(struct memory *memory, const void *addr, size_t size, uint64_t delta);
 int memory_remove(struct memory *memory, const void *addr);
 
-/* The slow half of memory_reaches. */
+/* The slow half of memory_translate. */
 bool memory_cursor_seek(struct memory_cursor *cursor, const struct memory *memory, uintptr_t addr);
 
-/* Queue's thread: does [addr, addr + size) lie in one region? */
-static inline bool memory_reaches(struct memory_cursor *cursor, const struct memory *memory,
-				  const void *addr, size_t size)
+/* Queue's thread: does [addr, addr + size) lie in one region? Then *ret_addr is where the device finds it. */
+static inline bool memory_translate(struct memory_cursor *cursor, const struct memory *memory,
+				    const void *addr, size_t size, uint64_t *ret_addr)
 {
 	uintptr_t offset = (uintptr_t)addr - cursor->range.first;
 
@@ -69,6 +70,7 @@ static inline bool memory_reaches(struct memory_cursor *cursor, const struct mem
 			return false;
 		offset = (uintptr_t)addr - cursor->range.first;
 	}
+	*ret_addr = (uintptr_t)addr + cursor->range.delta;
 	return size <= cursor->range.size - offset;
 }
 

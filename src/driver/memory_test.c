@@ -12,10 +12,23 @@
 static const struct ringlane_options one_queue = { .queues = 1, .timeout_ms = TEST_DEADLINE_MS };
 
 #define PAGE 4096u
+#define DELTA 0xfffffffff0000000ull /* the device's addresses are lower */
 
 static void *at(uintptr_t addr)
 {
 	return (void *)addr;
+}
+
+/* Whatever is reached has the device's address. */
+static bool reaches(struct memory_cursor *cursor, const struct memory *memory, const void *addr,
+		    size_t size)
+{
+	uint64_t device_addr;
+
+	if (!memory_translate(cursor, memory, addr, size, &device_addr))
+		return false;
+	assert_int_equal(device_addr, (uintptr_t)addr + DELTA);
+	return true;
 }
 
 static void test_table_when_regions_come_and_go_then_only_they_are_reached(void **state)
@@ -25,26 +38,43 @@ static void test_table_when_regions_come_and_go_then_only_they_are_reached(void 
 
 	assert_int_equal(memory_init(&memory), 0);
 	memory_cursor_add(&memory, &cursor);
-	assert_false(memory_reaches(&cursor, &memory, at(PAGE), 1));
-	assert_int_equal(memory_add(&memory, at(8 * PAGE), PAGE), 0);
-	assert_int_equal(memory_add(&memory, at(2 * PAGE), 2 * PAGE), 0);
-	assert_int_equal(memory_add(&memory, at(4 * PAGE), PAGE), 0);
-	assert_true(memory_reaches(&cursor, &memory, at(8 * PAGE), PAGE));
-	assert_false(memory_reaches(&cursor, &memory, at(8 * PAGE), PAGE + 1));
-	assert_true(memory_reaches(&cursor, &memory, at(2 * PAGE), 2 * PAGE));
-	assert_false(memory_reaches(&cursor, &memory, at(3 * PAGE), 2 * PAGE));
-	assert_true(memory_reaches(&cursor, &memory, at(5 * PAGE - 1), 1));
-	assert_false(memory_reaches(&cursor, &memory, at(5 * PAGE), 1));
-	assert_false(memory_reaches(&cursor, &memory, at(9 * PAGE), 1));
-	assert_false(memory_reaches(&cursor, &memory, at(UINTPTR_MAX), 1));
-	assert_false(memory_reaches(&cursor, &memory, at(8 * PAGE), SIZE_MAX));
+	assert_false(reaches(&cursor, &memory, at(PAGE), 1));
+	assert_int_equal(memory_add(&memory, at(8 * PAGE), PAGE, DELTA), 0);
+	assert_int_equal(memory_add(&memory, at(2 * PAGE), 2 * PAGE, DELTA), 0);
+	assert_int_equal(memory_add(&memory, at(4 * PAGE), PAGE, DELTA), 0);
+	assert_true(reaches(&cursor, &memory, at(8 * PAGE), PAGE));
+	assert_false(reaches(&cursor, &memory, at(8 * PAGE), PAGE + 1));
+	assert_true(reaches(&cursor, &memory, at(2 * PAGE), 2 * PAGE));
+	assert_false(reaches(&cursor, &memory, at(3 * PAGE), 2 * PAGE));
+	assert_true(reaches(&cursor, &memory, at(5 * PAGE - 1), 1));
+	assert_false(reaches(&cursor, &memory, at(5 * PAGE), 1));
+	assert_false(reaches(&cursor, &memory, at(9 * PAGE), 1));
+	assert_false(reaches(&cursor, &memory, at(UINTPTR_MAX), 1));
+	assert_false(reaches(&cursor, &memory, at(8 * PAGE), SIZE_MAX));
 	assert_true(memory_overlaps(&memory, at(PAGE), PAGE + 1));
 	assert_false(memory_overlaps(&memory, at(PAGE), PAGE));
 	assert_int_equal(memory_remove(&memory, at(3 * PAGE)), -ENOENT);
-	assert_true(memory_reaches(&cursor, &memory, at(2 * PAGE), 1));
+	assert_true(reaches(&cursor, &memory, at(2 * PAGE), 1));
 	assert_int_equal(memory_remove(&memory, at(2 * PAGE)), 0);
-	assert_false(memory_reaches(&cursor, &memory, at(2 * PAGE), 1));
-	assert_true(memory_reaches(&cursor, &memory, at(4 * PAGE), PAGE));
+	assert_false(reaches(&cursor, &memory, at(2 * PAGE), 1));
+	assert_true(reaches(&cursor, &memory, at(4 * PAGE), PAGE));
+	memory_fini(&memory);
+}
+
+static void test_table_when_regions_have_other_deltas_then_each_has_its_own(void **state)
+{
+	struct memory_cursor cursor;
+	struct memory memory;
+	uint64_t addr;
+
+	assert_int_equal(memory_init(&memory), 0);
+	memory_cursor_add(&memory, &cursor);
+	assert_int_equal(memory_add(&memory, at(PAGE), PAGE, 0), 0);
+	assert_int_equal(memory_add(&memory, at(4 * PAGE), PAGE, 16 * PAGE), 0);
+	assert_true(memory_translate(&cursor, &memory, at(PAGE + 8), 8, &addr));
+	assert_int_equal(addr, PAGE + 8);
+	assert_true(memory_translate(&cursor, &memory, at(4 * PAGE + 8), 8, &addr));
+	assert_int_equal(addr, 20 * PAGE + 8);
 	memory_fini(&memory);
 }
 
@@ -171,6 +201,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		driver_test(test_table_when_regions_come_and_go_then_only_they_are_reached),
+		driver_test(test_table_when_regions_have_other_deltas_then_each_has_its_own),
 		driver_test(test_alloc_when_freed_then_it_is_not_reached_any_more),
 		driver_test(test_register_when_memory_is_the_callers_then_requests_use_it),
 		driver_test(test_register_when_arguments_are_bad_then_einval),

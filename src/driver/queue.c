@@ -76,7 +76,7 @@ static int ring_init(struct ringlane_queue *queue, const struct queue_setup *set
 	const struct virtq_driver_tables tables = {
 		.slots = slots,
 		.tables = setup->indirect ? (void *)(shared + at.tables) : NULL,
-		.tables_addr = (uintptr_t)shared + at.tables,
+		.tables_addr = (uintptr_t)shared + at.tables + setup->shared_delta,
 		.table_len = table_len(setup),
 	};
 
@@ -102,6 +102,7 @@ static struct ringlane_queue *queue_alloc(const struct queue_setup *setup,
 	*queue = (struct ringlane_queue){
 		.limits = setup->limits,
 		.memory = setup->memory,
+		.shared_delta = setup->shared_delta,
 		.user_data = (void *)(block + at_user_data),
 		.sg = (void *)(block + at_sg),
 		.kick_fd = -1,

@@ -53,6 +53,7 @@ struct ringlane_queue {
 	/* set up once */
 	cache_aligned const struct queue_limits *limits;
 	const struct memory *memory;
+	uint64_t shared_delta;       /* from an address in the shared memory to the device's */
 	struct queue_line *lines;    /* shared memory, by id */
 	struct queue_ranges *ranges; /* shared memory, by id; NULL when no request has ranges */
 	void **user_data;            /* by id */
@@ -76,6 +77,7 @@ struct queue_setup {
 	uint16_t size;
 	bool indirect, event_idx, has_ranges;
 	int gone_fd;
+	uint64_t shared_delta;
 };
 
 /* Bytes of shared memory that one queue takes, a multiple of the cache line. */

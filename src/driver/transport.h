@@ -22,7 +22,8 @@ struct transport_facts {
 
 struct transport_ring {
 	uint16_t size;
-	const void *desc, *avail, *used;
+	const void *desc, *avail, *used;                    /* in this process */
+	uint64_t desc_device, avail_device, used_device; /* as the device sees them */
 	int kick_fd, call_fd; /* borrowed until queue_stop */
 };
 
@@ -37,9 +38,8 @@ struct transport_ops {
 	/* Zeroes bytes first; *ret_size: how many of them the device has. */
 	int (*get_config)(struct transport *transport, void *bytes, uint32_t size,
 			  uint32_t *ret_size, struct error *error);
-	/* -ENOSPC: no further region. */
-	int (*mem_add)(struct transport *transport, const struct dma_region *region,
-		       struct error *error);
+	/* Shares the region and sets its device_addr. -ENOSPC: no further region. */
+	int (*mem_add)(struct transport *transport, struct dma_region *region, struct error *error);
 	int (*mem_remove)(struct transport *transport, const struct dma_region *region,
 			  struct error *error);
 	int (*queue_start)(struct transport *transport, unsigned index,

@@ -61,7 +61,7 @@ static int get_config_vhost_user(struct transport *transport, void *bytes, uint3
 	return vhu_frontend_get_config(self_of(transport)->frontend, bytes, size, ret_size, error);
 }
 
-static int mem_add_vhost_user(struct transport *transport, const struct dma_region *region,
+static int mem_add_vhost_user(struct transport *transport, struct dma_region *region,
 			      struct error *error)
 {
 	struct transport_vhost_user *self = self_of(transport);
@@ -74,9 +74,11 @@ static int mem_add_vhost_user(struct transport *transport, const struct dma_regi
 		ret = vhu_frontend_add_mem(self->frontend, region, error);
 	else
 		ret = vhu_frontend_set_mem(self->frontend, region, 1, error);
-	if (ret == 0)
-		self->region_count++;
-	return ret;
+	if (ret < 0)
+		return ret;
+	region->device_addr = (uintptr_t)region->addr;
+	self->region_count++;
+	return 0;
 }
 
 static int mem_remove_vhost_user(struct transport *transport, const struct dma_region *region,

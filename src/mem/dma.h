@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Driver side: memory that the device may reach. A region is shared once, requests then only name addresses in it.
- * With vhost-user the I/O address of a byte is its address in this process; another transport may differ.
+ * With vhost-user the device's address of a byte is its address in this process; behind an IOMMU it is another one.
  */
 #ifndef RINGLANE_MEM_DMA_H
 #define RINGLANE_MEM_DMA_H
@@ -17,7 +17,14 @@ struct dma_region {
 	size_t size;
 	int fd; /* what a vhost-user back end maps; -1 when the transport pins pages itself */
 	uint64_t fd_offset;
+	uint64_t device_addr; /* of the first byte, as the device sees it; known once the region is shared */
 };
+
+/* What is added to an address in this process to get the device's, modulo 2^64. */
+static inline uint64_t dma_region_delta(const struct dma_region *region)
+{
+	return region->device_addr - (uintptr_t)region->addr;
+}
 
 /* A shared anonymous file of size bytes (rounded up to pages), mapped and zeroed, populated, sealed against shrinking. */
 int dma_region_alloc(size_t size, struct dma_region *ret_region, struct error *error);
