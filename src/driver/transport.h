@@ -22,9 +22,9 @@ struct transport_facts {
 
 struct transport_ring {
 	uint16_t size;
-	const void *desc, *avail, *used;                    /* in this process */
+	const void *desc, *avail, *used;                 /* in this process */
 	uint64_t desc_device, avail_device, used_device; /* as the device sees them */
-	int kick_fd, call_fd; /* borrowed until queue_stop */
+	int kick_fd, call_fd;                            /* borrowed until queue_stop */
 };
 
 struct transport;
