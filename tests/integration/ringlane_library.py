@@ -47,7 +47,7 @@ class Library(unittest.TestCase):
         for compiler in filter(shutil.which, ("gcc", "clang")):
             for more in ([], ["-flto"] if compiler == "gcc" else []):
                 with self.subTest(compiler=compiler, more=more), tempfile.TemporaryDirectory() as folder:
-                    command = [compiler, "-xc", "-", "-xnone", STATIC, f"-I{ROOT}/include", "-lpthread", "-lm", *more]
+                    command = [compiler, "-xc", "-", "-xnone", STATIC, f"-I{ROOT}/include", "-lpthread", "-lhwloc", "-lm", *more]
                     built = subprocess.run([*command, "-o", f"{folder}/a"], input=program, text=True, capture_output=True)
                     self.assertEqual((built.returncode, built.stderr[:1000]), (0, ""))
                     self.assertEqual(subprocess.run([f"{folder}/a"]).returncode, 42)
