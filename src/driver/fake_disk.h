@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * For tests: a back end on a thread of this process that keeps its disk in memory. It can lack features, answer with any
- * status, break the rules of the ring, hold its requests back, or die. One client after the other.
+ * status, break the rules of the ring, hold its requests back, lose notifications, die at any step and come back. One client
+ * after the other; its bytes outlive them.
  */
 #ifndef RINGLANE_DRIVER_FAKE_DISK_H
 #define RINGLANE_DRIVER_FAKE_DISK_H
@@ -14,8 +15,14 @@
 
 enum fake_trick {
 	FAKE_HONEST,
-	FAKE_HOLDS,           /* takes requests and keeps them */
+	FAKE_HOLDS, /* takes requests and keeps them; a stop waits for fake_disk_release, too */
+	FAKE_DROPS, /* takes requests and never finishes them; a stop is answered and they are forgotten */
+	FAKE_LOSES_KICK,      /* a kick is taken and nothing is looked at */
+	FAKE_LOSES_CALL,      /* completes and does not call */
 	FAKE_DIES,            /* closes the connection when a request comes */
+	FAKE_DIES_AT_KICK,    /* before it has looked at the ring */
+	FAKE_DIES_DONE,       /* when it has done what a request says and not told it */
+	FAKE_DIES_TOLD,       /* when it has filled the used ring and not called */
 	FAKE_WRITES_STATUS,   /* completes with setup.status */
 	FAKE_NO_STATUS,       /* completes without writing one */
 	FAKE_REVERSES,        /* completes what it finds in the opposite order */
@@ -34,6 +41,9 @@ struct fake_setup {
 	struct virtio_blk_config config; /* capacity 0: 2048 sectors, and what goes with it */
 	enum fake_trick trick;
 	unsigned honest_first; /* requests before the trick begins */
+	unsigned tricks_max;   /* it is honest again after so many; 0: never */
+	unsigned dies_at_turn; /* hangs up instead of reading the n-th message (of a client that waits for answers); 0: never */
+	unsigned dying_clients; /* so many of the first clients see dies_at_turn; 0: all */
 	uint8_t status;
 };
 
@@ -51,8 +61,22 @@ uint8_t *fake_disk_bytes(struct fake_disk *disk);
 void fake_disk_resize(struct fake_disk *disk, uint64_t sectors);
 /* Closes the connection. */
 void fake_disk_hang_up(struct fake_disk *disk);
-/* Requests taken so far; atomic. */
+/* From the next request on. */
+void fake_disk_set_trick(struct fake_disk *disk, enum fake_trick trick);
+
+/* These return when the fake has done it. */
+
+/* Closes the connection and the listening socket. */
+void fake_disk_go_away(struct fake_disk *disk);
+/* After that: listens again at the same path, as setup says now: features, queue_max, config, trick. */
+void fake_disk_come_back(struct fake_disk *disk, const struct fake_setup *setup);
+/* Finishes the requests that FAKE_HOLDS has kept, and a stop that waits for them. */
+void fake_disk_release(struct fake_disk *disk);
+
+/* Requests taken so far; tricks played; clients that came. Atomic. */
 unsigned fake_disk_taken(const struct fake_disk *disk);
+unsigned fake_disk_tricks(const struct fake_disk *disk);
+unsigned fake_disk_clients(const struct fake_disk *disk);
 
 /* Open files of this process: before and after a test it must be the same number. */
 unsigned fake_open_fds(void);
