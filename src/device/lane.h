@@ -58,6 +58,8 @@ struct lane_request {
 
 struct lane_ops {
 	size_t request_size; /* a slot is zeroed once, when the lane starts */
+	/* On the lane's loop: a slot is used for the first time. NULL: zeroes are what it wants. */
+	void (*prepare)(struct lane *lane, struct lane_request *request);
 	bool answer_first; /* the device answers at the beginning of the writable part, not at its end */
 	/* On the lane's loop. start opens channels; lane->device and lane->features are set. */
 	int (*start)(struct lane *lane);

@@ -95,6 +95,8 @@ struct lane_request *lane_slot_new(struct lane_impl *lane)
 	request = (void *)((char *)lane->slots + lane->slots_used++ * slot_bytes(lane));
 	request->lane = &lane->lane;
 	request->iov = (void *)((char *)request + lane->ops->request_size);
+	if (lane->ops->prepare)
+		lane->ops->prepare(&lane->lane, request);
 	lane->free = request;
 	return request;
 }

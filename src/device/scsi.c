@@ -187,6 +187,7 @@ static void request_lane_stop(struct lane *lane)
 {
 	struct scsi_queue *queue = lane_private(lane);
 
+	queue->recent = NULL;
 	while (queue->open)
 		scsi_lun_queue_close(queue->open);
 	queue->lane = NULL;
@@ -198,6 +199,7 @@ const struct lane_ops *scsi_lane_ops(unsigned index)
 	static const struct lane_ops ops = {
 		.request_size = sizeof(struct scsi_request),
 		.answer_first = true,
+		.prepare = scsi_request_prepare,
 		.start = request_lane_start,
 		.stop = request_lane_stop,
 		.execute = scsi_request_execute,

@@ -66,9 +66,10 @@ struct scsi_queue {
 	struct scsi_device *device;
 	unsigned index;
 	struct loop *lane_loop;
-	struct scsi_lun *recent;     /* of the last request; NULL: none, or it goes */
-	uint64_t recent_word;        /* its address, as scsi_table_find_fast() has it */
-	struct lane *lane;           /* while it is started */
+	struct scsi_lun_queue
+		*recent;      /* of the last request, its channel open; NULL: none, or it goes */
+	uint64_t recent_word; /* its address, as scsi_table_find_fast() has it */
+	struct lane *lane;    /* while it is started */
 	struct scsi_lun_queue *open; /* those whose channel is open */
 };
 
@@ -170,6 +171,7 @@ struct scsi_lun_queue {
 	uint32_t slow; /* anything below that a command must look at: see scsi_lun_queue.c */
 	uint32_t active; /* being executed, sleepers and uses as a peer included; atomic for statistics */
 	uint64_t commands;        /* atomic for statistics */
+	struct scsi_nexus *nexus; /* set with lun */
 	struct scsi_lun *lun;     /* set when the channel is first opened, constant from then on */
 	struct scsi_queue *queue; /* the same */
 
@@ -249,18 +251,19 @@ struct scsi_request {
 	uint8_t aborted; /* VIRTIO_SCSI_S_ABORTED, _RESET: its answer, whatever comes */
 	uint8_t state;
 	bool asked; /* WAITS_MARKED: before the question that is out */
-	uint8_t target;
-	bool plain; /* sizes are the defaults, the response lies in one piece */
-	uint16_t sense_size;
-	unsigned response_count; /* whole entries before response_last */
+	bool plain; /* the response has the default size and lies in one piece: the first entry */
 	struct iovec *response_iov;
-	struct iovec response_last;
 	struct scsi_task task;
 	/* seldom */
+	uint8_t target;          /* of one without a LUN */
+	uint16_t sense_size;     /* these three of one that is not plain */
+	unsigned response_count; /* whole entries before response_last */
+	struct iovec response_last;
 	struct scsi_request *next; /* held, asleep */
 	struct scsi_part *part;    /* waits for its end */
 };
 
+void scsi_request_prepare(struct lane *lane, struct lane_request *base);
 void scsi_request_execute(struct lane *lane, struct lane_request *base);
 /* Answers without the target: never begun. */
 void scsi_request_refuse(struct scsi_request *request, uint8_t response);

@@ -463,6 +463,7 @@ int scsi_lun_queue_open(struct scsi_lun *lun, struct scsi_queue *queue)
 	if (!lq->lun) { /* once: from then on the main thread may look at them */
 		lq->lun = lun;
 		lq->queue = queue;
+		lq->nexus = lun->nexus;
 	}
 	lq->next_open = queue->open;
 	queue->open = lq;

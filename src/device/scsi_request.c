@@ -47,6 +47,11 @@ static_assert(offsetof(struct virtio_scsi_cmd_resp, resid) == 4, "virtio 1.3, 5.
 static_assert(offsetof(struct virtio_scsi_cmd_resp, status) == 10, "virtio 1.3, 5.6.6.1");
 static_assert(offsetof(struct virtio_scsi_cmd_resp, response) == 11, "virtio 1.3, 5.6.6.1");
 
+static unsigned sense_size(const struct scsi_request *request)
+{
+	return request->plain ? SCSI_SENSE_SIZE_DEFAULT : request->sense_size;
+}
+
 static struct response response_make(uint8_t code, uint8_t status, uint64_t residual,
 				     unsigned sense_length)
 {
@@ -78,12 +83,19 @@ static void response_put_spread(const struct scsi_request *request, size_t offse
 			size - put);
 }
 
-static slow_path void response_write_spread(const struct scsi_request *request,
-					    struct response response, unsigned sense_length)
+/* A plain one is one whose spread begins and ends in its first entry. */
+static slow_path void response_write_spread(struct scsi_request *request, struct response response,
+					    unsigned sense_length)
 {
 	static const uint8_t zeros[64];
-	unsigned at = SCSI_RESPONSE_BYTES, end = SCSI_RESPONSE_BYTES + request->sense_size;
+	unsigned at = SCSI_RESPONSE_BYTES, end;
 	uint8_t bytes[SCSI_RESPONSE_BYTES];
+
+	if (request->plain) {
+		request->response_count = 0;
+		request->response_last = *request->response_iov;
+	}
+	end = SCSI_RESPONSE_BYTES + sense_size(request);
 
 	response_put(bytes, response);
 	response_put_spread(request, 0, bytes, SCSI_RESPONSE_BYTES);
@@ -93,9 +105,10 @@ static slow_path void response_write_spread(const struct scsi_request *request,
 }
 
 /* In one piece, of the default size. Cleared in pieces: for 96 bytes compilers take an instruction that is slow to start. */
-static void response_write_plain(const struct scsi_request *request, struct response response)
+static inline void response_write_plain(const struct scsi_request *request,
+					struct response response)
 {
-	uint8_t *to = request->response_last.iov_base, *sense = to + SCSI_RESPONSE_BYTES;
+	uint8_t *to = request->response_iov->iov_base, *sense = to + SCSI_RESPONSE_BYTES;
 
 	static_assert(SCSI_SENSE_SIZE_DEFAULT == 96, "three pieces");
 	response_put(to, response);
@@ -104,16 +117,26 @@ static void response_write_plain(const struct scsi_request *request, struct resp
 	memset(sense + 64, 0, 32);
 }
 
-/* Published by the lane: the driver sees it before the used entry. */
+/* Published by the lane: the driver sees it before the used entry. data_bytes: that went in. */
 static void request_finish(struct scsi_request *request, struct response response,
 			   unsigned sense_length, uint64_t data_bytes)
 {
-	uint64_t written = SCSI_RESPONSE_BYTES + request->sense_size + data_bytes;
+	uint64_t written = SCSI_RESPONSE_BYTES + sense_size(request) + data_bytes;
 
-	if (likely(request->plain && sense_length == 0))
+	if (request->plain && sense_length == 0)
 		response_write_plain(request, response);
 	else
 		response_write_spread(request, response, sense_length);
+	request->lq = NULL;
+	lane_complete(&request->base, (uint32_t)MIN(written, UINT32_MAX));
+}
+
+/* All that was asked for has been moved, and there is nothing to be said. */
+static inline void request_finish_good(struct scsi_request *request)
+{
+	uint64_t written = PLAIN_RESPONSE_BYTES + request->task.in_bytes;
+
+	response_write_plain(request, (struct response){ 0 });
 	request->lq = NULL;
 	lane_complete(&request->base, (uint32_t)MIN(written, UINT32_MAX));
 }
@@ -132,11 +155,11 @@ static slow_path void request_overrun(struct scsi_request *request)
 }
 
 /* status and sense count only when the response is OK (virtio 1.3, 5.6.6.1). */
-static void request_answer(struct scsi_request *request)
+static never_inline void request_answer_any(struct scsi_request *request)
 {
 	const struct scsi_task *task = &request->task;
 	uint64_t residual = task->residual;
-	unsigned sense_length = MIN(task->sense_length, request->sense_size);
+	unsigned sense_length = MIN(task->sense_length, sense_size(request));
 
 	if (unlikely(task->fit == SCSI_OVERFLOW)) {
 		request_overrun(request);
@@ -145,6 +168,21 @@ static void request_answer(struct scsi_request *request)
 	request_finish(request,
 		       response_make(VIRTIO_SCSI_S_OK, task->status, residual, sense_length),
 		       sense_length, task->in_bytes - MIN(residual, task->in_bytes));
+}
+
+static inline bool request_is_good(const struct scsi_request *request)
+{
+	const struct scsi_task *task = &request->task;
+
+	return request->plain && !(task->residual | task->status | task->sense_length | task->fit);
+}
+
+static void request_answer(struct scsi_request *request)
+{
+	if (likely(request_is_good(request)))
+		request_finish_good(request);
+	else
+		request_answer_any(request);
 }
 
 /* A command of a LUN. */
@@ -162,10 +200,12 @@ static void request_done(struct scsi_task *task)
 		scsi_lun_queue_ended(lq, request);
 }
 
-/* A command without one. */
+/* A command without one. Its slot is as it was prepared again. */
 static void request_done_alone(struct scsi_task *task)
 {
-	request_answer(container_of(task, struct scsi_request, task));
+	task->done = request_done;
+	task->well_known = false;
+	request_answer_any(container_of(task, struct scsi_request, task));
 }
 
 /* ---- what the target asks us ---- */
@@ -181,7 +221,8 @@ static unsigned list_luns(struct scsi_task *task, uint64_t *luns, unsigned max)
 	const struct scsi_device *device = queue_of(request)->device;
 	const struct scsi_lun_table *table = load_acquire(&device->table);
 
-	return scsi_table_list(table, request->target, luns, max);
+	return scsi_table_list(table, request->lq ? request->lq->lun->target : request->target,
+			       luns, max);
 }
 
 /* A LUN that is held now would be disturbed; what waits for us does not wait for its own peer use. */
@@ -226,9 +267,7 @@ static const struct scsi_task_ops task_ops = {
 /* What is read of it. */
 struct header {
 	uint64_t lun; /* its 8 bytes, little endian */
-	uint64_t tag;
 	uint8_t attribute;
-	uint64_t pi_bytes; /* both fields */
 };
 
 static_assert(offsetof(struct virtio_scsi_cmd_req, tag) == 8, "virtio 1.3, 5.6.6.1");
@@ -243,18 +282,24 @@ static uint64_t le64_at(const uint8_t *bytes)
 }
 
 /* Reads each byte once. */
-static void header_read(const uint8_t bytes[SCSI_HEADER_BYTES], struct header *header)
+static struct header header_read(struct scsi_request *request,
+				 const uint8_t bytes[SCSI_HEADER_BYTES])
 {
-	header->lun = le64_at(bytes);
-	header->tag = le64_at(bytes + 8);
-	header->attribute = bytes[16];
-	header->pi_bytes = 0;
+	request->tag = le64_at(bytes + 8);
+	return (struct header){ .lun = le64_at(bytes), .attribute = bytes[16] };
 }
 
 static void cdb_set(struct scsi_task *task, const uint8_t *bytes, unsigned size)
 {
+	size = MIN(size, SCSI_CDB_BYTES);
 	memcpy(task->cdb, bytes, size);
-	memset(task->cdb + size, 0, sizeof(task->cdb) - size);
+	memset(task->cdb + size, 0, SCSI_CDB_BYTES - size);
+}
+
+/* Both fields. */
+static uint64_t pi_bytes(const uint8_t *bytes, union scsi_layout layout)
+{
+	return layout.cdb_offset == SCSI_HEADER_PI_BYTES ? le64_at(bytes + SCSI_HEADER_BYTES) : 0;
 }
 
 static bool header_gather(struct scsi_request *request, union scsi_layout layout,
@@ -267,11 +312,9 @@ static bool header_gather(struct scsi_request *request, union scsi_layout layout
 	if (iov_to_buffer(task->out, task->out_count, 0, bytes, size) < size)
 		return false;
 	iov_advance(&task->out, &task->out_count, size);
-	header_read(bytes, header);
-	if (layout.cdb_offset == SCSI_HEADER_PI_BYTES)
-		memcpy(&header->pi_bytes, bytes + SCSI_HEADER_BYTES, sizeof(header->pi_bytes));
+	*header = header_read(request, bytes);
 	cdb_set(task, bytes + layout.cdb_offset, layout.cdb_size);
-	return true;
+	return !pi_bytes(bytes, layout); /* protection information is not offered */
 }
 
 /* Moves task->in behind the response and remembers where that lies. False: there is no room for it. */
@@ -337,14 +380,14 @@ static bool request_is_plain(const struct scsi_request *request, union scsi_layo
 }
 
 /* What request_take_apart() does, with constants. */
-static void request_take_plain(struct scsi_request *request, struct header *header)
+static struct header request_take_plain(struct scsi_request *request)
 {
 	const struct virtq_chain *chain = &request->base.chain;
 	struct scsi_task *task = &request->task;
 	struct iovec *iov = request->base.iov, *response = iov + chain->readable_count;
 	const uint8_t *bytes = iov->iov_base;
+	struct header header = header_read(request, bytes);
 
-	header_read(bytes, header);
 	cdb_set(task, bytes + SCSI_HEADER_BYTES, SCSI_CDB_SIZE_DEFAULT);
 	__asm__ volatile("" ::: "memory"); /* read once: the guest may write there now */
 	task->out = iov + 1;
@@ -355,10 +398,8 @@ static void request_take_plain(struct scsi_request *request, struct header *head
 	task->in_bytes = chain->writable_bytes - PLAIN_RESPONSE_BYTES;
 	task->cdb_length = SCSI_CDB_SIZE_DEFAULT;
 	request->plain = true;
-	request->sense_size = SCSI_SENSE_SIZE_DEFAULT;
-	request->response_count = 0;
-	request->response_last.iov_base = response->iov_base;
-	request->response_last.iov_len = PLAIN_RESPONSE_BYTES;
+	request->response_iov = response;
+	return header;
 }
 
 /* False: the request has been answered. */
@@ -366,13 +407,17 @@ static bool request_parse(struct scsi_request *request, union scsi_layout layout
 			  struct header *header)
 {
 	const struct scsi_task *task = &request->task;
+	struct header apart;
 
-	if (likely(request_is_plain(request, layout)))
-		request_take_plain(request, header);
-	else if (!request_take_apart(request, layout, header))
-		return false;
-	/* INOUT and protection information are not offered */
-	if (unlikely((task->out_bytes && task->in_bytes) || header->pi_bytes)) {
+	if (likely(request_is_plain(request, layout))) {
+		*header = request_take_plain(request);
+	} else {
+		if (!request_take_apart(request, layout, &apart))
+			return false;
+		*header = apart;
+	}
+	/* INOUT is not offered */
+	if (unlikely(task->out_bytes && task->in_bytes)) {
 		scsi_request_refuse(request, VIRTIO_SCSI_S_FAILURE);
 		return false;
 	}
@@ -381,26 +426,28 @@ static bool request_parse(struct scsi_request *request, union scsi_layout layout
 
 /* ---- execution ---- */
 
-static void execute_on_lun(struct scsi_request *request, struct scsi_queue *queue,
-			   struct scsi_lun *lun)
+/* Somebody wants to know, or it wants something of the others. */
+static slow_path void execute_admitted(struct scsi_request *request, struct scsi_lun_queue *lq,
+				       uint8_t attribute)
 {
-	struct scsi_lun_queue *lq = &lun->queues[queue->index];
+	request->task.attribute = attribute <= SCSI_ACA ? attribute : SCSI_SIMPLE;
+	scsi_lun_queue_admit(lq, request);
+}
+
+static void execute_on_lun(struct scsi_request *request, struct scsi_lun_queue *lq,
+			   uint8_t attribute)
+{
 	struct scsi_task *task = &request->task;
 
-	if (unlikely(!lq->channel) && scsi_lun_queue_open(lun, queue) < 0) {
-		scsi_request_refuse(request, VIRTIO_SCSI_S_BUSY);
-		return;
-	}
 	request->lq = lq;
-	task->nexus = lun->nexus;
+	task->nexus = lq->nexus;
 	task->channel = lq->channel;
-	task->well_known = false;
-	task->done = request_done;
 	store_relaxed(&lq->commands, lq->commands + 1);
-	if (unlikely(lq->slow | task->attribute)) {
-		scsi_lun_queue_admit(lq, request);
+	if (unlikely(lq->slow | attribute)) {
+		execute_admitted(request, lq, attribute);
 		return;
 	}
+	task->attribute = SCSI_SIMPLE;
 	store_relaxed(&lq->active, lq->active + 1);
 	scsi_task_execute(task);
 }
@@ -420,30 +467,52 @@ static slow_path void execute_without_lun(struct scsi_request *request, enum scs
 	scsi_task_execute(task);
 }
 
-/* NULL: not by an address of the usual form. */
-static struct scsi_lun *find_usual(struct scsi_queue *queue, uint64_t word)
+/* NULL: the request has been answered. */
+static slow_path struct scsi_lun *
+find_decoded(struct scsi_request *request, const struct scsi_lun_table *table, struct header header)
 {
-	/* pairs with scsi_lun.c:table_replace */
-	struct scsi_lun *lun = scsi_table_find_fast(load_acquire(&queue->device->table), word);
-
-	queue->recent = lun;
-	queue->recent_word = word;
-	return lun;
-}
-
-/* By any address. */
-static slow_path void execute_decoded(struct scsi_request *request, struct scsi_queue *queue,
-				      uint64_t word)
-{
-	const struct scsi_lun_table *table = load_acquire(&queue->device->table);
-	struct le64 bytes = le64_make(word);
+	struct le64 bytes = le64_make(header.lun);
 	struct scsi_lun *lun;
 	enum scsi_lun_kind kind = scsi_lun_decode(table, (const uint8_t *)&bytes, &lun);
 
 	if (kind == SCSI_LUN_OK)
-		execute_on_lun(request, queue, lun);
-	else
-		execute_without_lun(request, kind);
+		return lun;
+	request->target = (uint8_t)(header.lun >> 8);
+	request->task.attribute = header.attribute <= SCSI_ACA ? header.attribute : SCSI_SIMPLE;
+	execute_without_lun(request, kind);
+	return NULL;
+}
+
+/* The same. What is found is remembered. */
+static never_inline struct scsi_lun_queue *
+find_lun_queue(struct scsi_request *request, struct scsi_queue *queue, struct header header)
+{
+	/* pairs with scsi_lun.c:table_replace */
+	const struct scsi_lun_table *table = load_acquire(&queue->device->table);
+	struct scsi_lun *lun = scsi_table_find_fast(table, header.lun);
+
+	if (unlikely(!lun))
+		lun = find_decoded(request, table, header);
+	if (unlikely(!lun))
+		return NULL;
+	if (unlikely(scsi_lun_queue_open(lun, queue) < 0)) {
+		scsi_request_refuse(request, VIRTIO_SCSI_S_BUSY);
+		return NULL;
+	}
+	queue->recent = scsi_lun_queue_of(lun, queue);
+	queue->recent_word = header.lun;
+	return queue->recent;
+}
+
+/* What is the same for all that will lie in this slot. */
+void scsi_request_prepare(struct lane *lane, struct lane_request *base)
+{
+	struct scsi_request *request = container_of(base, struct scsi_request, base);
+	struct scsi_queue *queue = lane_private(lane);
+
+	request->task.ops = &task_ops;
+	request->task.loop = queue->lane_loop;
+	request->task.done = request_done;
 }
 
 /*
@@ -455,21 +524,13 @@ void scsi_request_execute(struct lane *lane, struct lane_request *base)
 	struct scsi_request *request = container_of(base, struct scsi_request, base);
 	struct scsi_queue *queue = lane_private(lane);
 	union scsi_layout layout = { .word = load_relaxed(&queue->device->layout.word) };
-	struct scsi_task *task = &request->task;
-	struct scsi_lun *lun = queue->recent;
+	struct scsi_lun_queue *lq = queue->recent;
 	struct header header;
 
 	if (!request_parse(request, layout, &header))
 		return;
-	request->tag = header.tag;
-	request->target = (uint8_t)(header.lun >> 8);
-	task->ops = &task_ops;
-	task->loop = queue->lane_loop;
-	task->attribute = likely(header.attribute <= SCSI_ACA) ? header.attribute : SCSI_SIMPLE;
-	if (unlikely(!lun || header.lun != queue->recent_word))
-		lun = find_usual(queue, header.lun);
-	if (likely(lun))
-		execute_on_lun(request, queue, lun);
-	else
-		execute_decoded(request, queue, header.lun);
+	if (unlikely(!lq || header.lun != queue->recent_word))
+		lq = find_lun_queue(request, queue, header);
+	if (likely(lq))
+		execute_on_lun(request, lq, header.attribute);
 }

@@ -2,7 +2,8 @@
 /*
  * READ, WRITE, SYNCHRONIZE CACHE, PRE-FETCH, WRITE ATOMIC.
  *
- * READ and WRITE are the data path: the initiator's buffers go to the block gate as they are, one request for one command.
+ * READ and WRITE are the data path: the initiator's buffers go to the block gate as they are, one request for one command. What
+ * nothing at all objects to has been submitted by target.c before it comes here.
  *
  * - FUA on READ wants data that is on the medium (SBC-4, 4.15): with a write cache the node is flushed first. FUA on WRITE and a
  *   cache that is switched off are the gate's BLOCK_FUA. DPO is a hint that the block layer has no use for.
@@ -34,14 +35,17 @@ static struct scsi_task *task_of(struct block_request *block)
 	return container_of(block, struct scsi_task, block);
 }
 
-static void io_done(struct block_request *block, int result)
+/* These commands have no memory that scsi_task_good() would have to look for. */
+void scsi_transfer_done(struct block_request *block, int result)
 {
 	struct scsi_task *task = task_of(block);
 
-	if (likely(result == 0))
-		scsi_task_good(task);
-	else
+	if (unlikely(result < 0)) {
 		scsi_task_fail_block(task, block->op, result);
+		return;
+	}
+	task->status = SCSI_GOOD;
+	task->done(task);
 }
 
 /* ---- READ ---- */
@@ -50,7 +54,7 @@ static void read_now(struct scsi_task *task)
 {
 	task->block.iov = task->in;
 	task->block.iov_count = task->in_count;
-	submit(task, BLOCK_READ, 0, io_done);
+	submit(task, BLOCK_READ, 0, scsi_transfer_done);
 }
 
 static void flushed_for_read(struct block_request *block, int result)
@@ -83,7 +87,7 @@ void scsi_write(struct scsi_task *task)
 {
 	task->block.iov = task->out;
 	task->block.iov_count = task->out_count;
-	submit(task, BLOCK_WRITE, scsi_task_write_flags(task), io_done);
+	submit(task, BLOCK_WRITE, scsi_task_write_flags(task), scsi_transfer_done);
 }
 
 void scsi_write_atomic(struct scsi_task *task)
@@ -102,7 +106,7 @@ void scsi_write_atomic(struct scsi_task *task)
 
 void scsi_synchronize_cache(struct scsi_task *task)
 {
-	submit(task, BLOCK_FLUSH, 0, io_done);
+	submit(task, BLOCK_FLUSH, 0, scsi_transfer_done);
 }
 
 void scsi_prefetch(struct scsi_task *task)

@@ -157,6 +157,14 @@ struct scsi_opcode_check {
 };
 extern uint8_t scsi_opcode_first[256];
 extern struct scsi_opcode_check scsi_opcode_checks[];
+/* By operation code, made from the table: what target.c needs for READ and WRITE (10 and 16) in half a cache line. */
+struct scsi_transfer {
+	const struct scsi_opcode *opcode; /* NULL: another command */
+	uint64_t refused[2];              /* FUA too: that is not the usual case */
+	uint8_t op;                       /* enum block_op */
+	bool wide;                        /* SCSI_CDB_BLOCKS_16 */
+};
+extern struct scsi_transfer scsi_transfers[256];
 /* NULL: there is no such command. *ret_known_opcode: the opcode exists, its service action does not. */
 const struct scsi_opcode *scsi_opcode_find(const uint8_t *cdb, bool *ret_known_opcode);
 
@@ -183,6 +191,8 @@ void scsi_pr_out(struct scsi_task *task);      /* pr_out.c: every service action
 void scsi_read(struct scsi_task *task);        /* block_io.c: 6, 10, 12, 16 */
 void scsi_write(struct scsi_task *task);       /* 6, 10, 12, 16 */
 void scsi_write_atomic(struct scsi_task *task);
+/* The end of the block I/O of all these: the task's too. */
+void scsi_transfer_done(struct block_request *block, int result);
 void scsi_synchronize_cache(struct scsi_task *task); /* 10, 16 */
 void scsi_prefetch(struct scsi_task *task);          /* 10, 16 */
 void scsi_verify(struct scsi_task *task);            /* verify.c: 10, 12, 16 */

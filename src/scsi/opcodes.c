@@ -232,8 +232,24 @@ const unsigned scsi_opcode_count = ARRAY_SIZE(scsi_opcodes);
 
 struct scsi_opcode_check scsi_opcode_checks[ARRAY_SIZE(scsi_opcodes)];
 uint8_t scsi_opcode_first[256];
+struct scsi_transfer scsi_transfers[256];
 
 static_assert(ARRAY_SIZE(scsi_opcodes) < SCSI_OPCODE_UNKNOWN, "a row's index is a byte");
+
+static void transfers_add(const struct scsi_opcode *opcode, const uint8_t refused[16])
+{
+	struct scsi_transfer *transfer = &scsi_transfers[opcode->opcode];
+	bool reads = opcode->execute == scsi_read, wide = opcode->layout == SCSI_CDB_BLOCKS_16;
+
+	if (!(reads || opcode->execute == scsi_write) ||
+	    !(wide || opcode->layout == SCSI_CDB_BLOCKS_10))
+		return;
+	transfer->opcode = opcode;
+	memcpy(transfer->refused, refused, sizeof(transfer->refused));
+	((uint8_t *)transfer->refused)[1] |= 0x08; /* FUA */
+	transfer->op = reads ? BLOCK_READ : BLOCK_WRITE;
+	transfer->wide = wide;
+}
 
 static void __attribute__((constructor)) opcodes_index(void)
 {
@@ -247,6 +263,7 @@ static void __attribute__((constructor)) opcodes_index(void)
 		refused[0] = 0;
 		memcpy(scsi_opcode_checks[row].refused, refused, sizeof(refused));
 		scsi_opcode_first[opcode->opcode] = (uint8_t)row;
+		transfers_add(opcode, refused);
 	}
 }
 

@@ -5,7 +5,9 @@
 
 #include <stdint.h>
 
-#define SCSI_CDB_MAX 64 /* bytes; longer ones are refused */
+#define SCSI_CDB_MAX 64 /* bytes that a transport may carry */
+#define SCSI_CDB_BYTES \
+	16 /* of the longest that a command of ours has; what lies behind means nothing */
 #define SCSI_SENSE_MAX 96
 #define SCSI_TARGETS_MAX 256u
 #define SCSI_LUNS_MAX 16384u

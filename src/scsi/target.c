@@ -15,6 +15,9 @@
  *   10. transfer length               longer than VPD page B0h says
  *   11. buffers                       shorter than what the CDB moves: nothing is executed, the caller is told by task->fit
  *
+ * READ and WRITE that nothing objects to take a way of their own, which asks all of it at once; whatever it is not sure of it leaves to
+ * the checks, which know how to say what is wrong.
+ *
  * 5 to 8 look at two words that are zero in the common case. A command that must run alone on its unit then waits, and goes
  * through 6 to 9 again when it has been let in: the world may be another by then.
  *
@@ -439,11 +442,8 @@ static slow_path void execute_without_unit(struct scsi_task *task)
 		task->opcode->execute(task);
 }
 
-void scsi_task_execute(struct scsi_task *task)
+static never_inline void execute_checked(struct scsi_task *task)
 {
-	assert(!task->buffer && !task->state);
-	task->sense_length = 0;
-	task->fit = SCSI_FITS;
 	if (!check_opcode(task) || !check_cdb(task))
 		return;
 	if (unlikely(!task->nexus)) {
@@ -458,6 +458,73 @@ void scsi_task_execute(struct scsi_task *task)
 		wait_for_others(task);
 	else
 		task->opcode->execute(task);
+}
+
+/* ---- the way of nearly all ---- */
+
+/* Its byte, and that of the end of the longest transfer, can be told in 63 bits whatever the block size. */
+#define LBA_SURE (1ull << 46)
+
+/* Anything but its range, which is the block gate's to decide. */
+static bool transfer_is_hindered(const struct scsi_task *task, const struct scsi_transfer *transfer)
+{
+	uint64_t words[2];
+
+	memcpy(words, task->cdb, sizeof(words));
+	return (words[0] & transfer->refused[0]) | (words[1] & transfer->refused[1]) |
+	       (load_relaxed(&task->nexus->slow) | load_relaxed(&scsi_task_unit(task)->slow) |
+		task->attribute);
+}
+
+static void transfer_decode(struct scsi_task *task, const struct scsi_transfer *transfer)
+{
+	const uint8_t *cdb = task->cdb;
+
+	if (transfer->wide)
+		take_blocks(task, be64_get(cdb + 2), be32_get(cdb + 10));
+	else
+		take_blocks(task, be32_get(cdb + 2), be16_get(cdb + 7));
+}
+
+/* False: it is not that simple, and nothing has happened. */
+static bool execute_transfer(struct scsi_task *task)
+{
+	const struct scsi_transfer *transfer = &scsi_transfers[task->cdb[0]];
+	struct block_request *block = &task->block;
+	const struct scsi_unit *unit;
+	enum block_op op;
+
+	if (unlikely(!transfer->opcode || !task->nexus || task->cdb_length < SCSI_CDB_BYTES ||
+		     transfer_is_hindered(task, transfer)))
+		return false;
+	transfer_decode(task, transfer);
+	task->opcode = transfer->opcode;
+	task->residual = 0;
+	unit = scsi_task_unit(task);
+	op = transfer->op;
+	block->op = op;
+	block->flags = op & load_relaxed(&unit->write_through);
+	block->offset = task->lba << unit->block_shift;
+	block->bytes = task->blocks << unit->block_shift;
+	block->iov = op == BLOCK_READ ? task->in : task->out;
+	block->iov_count = op == BLOCK_READ ? task->in_count : task->out_count;
+	block->done = scsi_transfer_done;
+	if (unlikely(block->bytes != (op == BLOCK_READ ? task->in_bytes : task->out_bytes) ||
+		     block->bytes - 1 >= SCSI_TRANSFER_BYTES_MAX || task->lba > LBA_SURE))
+		return false;
+	block_submit(task->channel, block);
+	return true;
+}
+
+static_assert(BLOCK_READ == 0 && BLOCK_WRITE == 1 && BLOCK_FUA == 1,
+	      "a WRITE's number and a bool make a flag");
+
+void scsi_task_execute(struct scsi_task *task)
+{
+	task->sense_length = 0;
+	task->fit = SCSI_FITS;
+	if (unlikely(!execute_transfer(task)))
+		execute_checked(task);
 }
 
 void scsi_task_resume(struct scsi_task *task)

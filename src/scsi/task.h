@@ -75,7 +75,7 @@ struct scsi_task {
 	/* A */
 	uint8_t status; /* enum scsi_status */
 	uint8_t sense_length;
-	enum scsi_fit fit;
+	uint8_t fit; /* enum scsi_fit */
 	uint64_t residual;
 
 	/* T; internal.h says more */
@@ -88,7 +88,7 @@ struct scsi_task {
 	struct scsi_steps *steps; /* in state; NULL: it ends as soon as its I/O does */
 
 	/* C */
-	uint8_t cdb[SCSI_CDB_MAX]; /* a copy; what the initiator did not send is 0 */
+	uint8_t cdb[SCSI_CDB_BYTES]; /* a copy; what the initiator did not send is 0 */
 
 	/* T */
 	struct block_request block;
