@@ -80,11 +80,17 @@ static inline bool gate_leave(struct gate *gate)
 	return unlikely(gate_state_of(before) != GATE_ACTIVE) && (before & GATE_COUNT_MASK) == 1;
 }
 
+/* A test may act between the two looks of gate_enter. */
+#ifndef GATE_BETWEEN_LOOKS
+#define GATE_BETWEEN_LOOKS(gate)
+#endif
+
 /* True: a place is taken, and what the opener did before is seen (pairs with gate_open). False: the gate is closed. */
 static inline bool gate_enter(struct gate *gate)
 {
 	if (unlikely(!gate_is_active(gate)))
 		return false;
+	GATE_BETWEEN_LOOKS(gate);
 	if (likely(gate_state_of(add_acquire(&gate->word, 1)) == GATE_ACTIVE))
 		return true;
 	gate_leave(gate);
