@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILDS = ROOT / "build-check"
-PROMISES = ["layers", "functions", "headers", "format", "forbidden", "man", "shell"]
+PROMISES = ["layers", "functions", "headers", "format", "forbidden", "man", "shell", "models"]
 STEP_SECONDS_MAX = 1200
 SANITIZED_CASES = ["disk.", "life.", "scsiplug.", "scsireset.", "scsireserve.", "scsiconformance.family_scsi"]
 SKIPPED_CASE = re.compile(r"^(?:\[  SKIPPED \] (test_\w+)|(test_\w+) .*\.\.\. skipped .*)$", re.MULTILINE)
