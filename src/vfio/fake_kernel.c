@@ -131,34 +131,39 @@ static void fake_unmap(const struct vfio_kernel *kernel, void *address, size_t s
 
 /* ---- the IOMMU ---- */
 
+/* A head, the number of maps, and the ranges: capabilities one behind the other. */
 static int get_info(const struct fake_kernel *fake, struct vfio_iommu_type1_info *info)
 {
-	struct {
-		struct vfio_iommu_type1_info info;
-		struct vfio_iommu_type1_info_dma_avail avail;
-		struct vfio_iommu_type1_info_cap_iova_range head;
-		struct vfio_iova_range ranges[FAKE_RANGES_MAX];
-	} whole = {
-		.info = { .argsz = sizeof(whole),
-			  .flags = VFIO_IOMMU_INFO_PGSIZES | VFIO_IOMMU_INFO_CAPS,
-			  .iova_pgsizes = 0x40201000 },
-		.avail = { .header = { .id = VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL },
-			   .avail = fake->maps_avail },
-		.head = { .header = { .id = VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE },
-			  .nr_iovas = fake->range_count },
+	struct vfio_iommu_type1_info head = {
+		.flags = VFIO_IOMMU_INFO_PGSIZES | VFIO_IOMMU_INFO_CAPS,
+		.iova_pgsizes = 0x40201000,
+		.cap_offset = sizeof(head),
 	};
+	struct vfio_iommu_type1_info_dma_avail avail = {
+		.header = { .id = VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL },
+		.avail = fake->maps_avail,
+	};
+	struct vfio_iommu_type1_info_cap_iova_range ranges = {
+		.header = { .id = VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE },
+		.nr_iovas = fake->range_count,
+	};
+	size_t ranges_at = sizeof(head) + sizeof(avail);
+	size_t size = ranges_at + sizeof(ranges) + sizeof(fake->ranges);
+	uint8_t bytes[512] = { 0 };
 
-	for (unsigned i = 0; i < fake->range_count; i++)
-		whole.ranges[i] =
-			(struct vfio_iova_range){ fake->ranges[i].first, fake->ranges[i].last };
-	whole.info.cap_offset = (uint8_t *)&whole.avail - (uint8_t *)&whole;
+	assert(size <= sizeof(bytes));
+	head.argsz = (uint32_t)size;
 	if (!fake->no_ranges)
-		whole.avail.header.next = (uint32_t)((uint8_t *)&whole.head - (uint8_t *)&whole);
+		avail.header.next = (uint32_t)ranges_at;
 	if (fake->cap_loop) {
-		whole.avail.header.id = 99;
-		whole.avail.header.next = whole.info.cap_offset;
+		avail.header.id = 99;
+		avail.header.next = head.cap_offset;
 	}
-	memcpy(info, &whole, MIN(info->argsz, (uint32_t)sizeof(whole)));
+	memcpy(bytes, &head, sizeof(head));
+	memcpy(bytes + sizeof(head), &avail, sizeof(avail));
+	memcpy(bytes + ranges_at, &ranges, sizeof(ranges));
+	memcpy(bytes + ranges_at + sizeof(ranges), fake->ranges, sizeof(fake->ranges));
+	memcpy(info, bytes, MIN(info->argsz, head.argsz));
 	return 0;
 }
 
@@ -481,8 +486,8 @@ static void function_remove(struct fake_kernel *fake, const char *address)
 void fake_kernel_fini(struct fake_kernel *fake)
 {
 	static const char *const folders[] = {
-		"/kernel/iommu_groups/" FAKE_GROUP "/devices",
-		"/kernel/iommu_groups/" FAKE_GROUP,
+		("/kernel/iommu_groups/" FAKE_GROUP "/devices"),
+		("/kernel/iommu_groups/" FAKE_GROUP),
 		"/kernel/iommu_groups",
 		"/kernel",
 		"/bus/pci/devices",
