@@ -95,9 +95,11 @@ static int negotiate(struct ringlane_device *device, struct error *error)
 	if (!(info->features_acked >> VIRTIO_F_VERSION_1 & 1))
 		return error_set(error, -ENOTSUP, "the device does not offer VIRTIO_F_VERSION_1");
 	ret = device->transport->ops->set_features(device->transport, info->features_acked, error);
+	info->features_acked |= facts.features_own;
 	if (ret == 0)
 		ret = config_read(device, info, error);
 	info->queue_max = MIN(info->queue_max, facts.queue_max);
+	info->queue_size = facts.queue_size_max;
 	return ret;
 }
 
@@ -107,9 +109,10 @@ static void limits_set(struct ringlane_device *device, const struct ringlane_opt
 	struct ringlane_info *info = &device->info;
 	struct queue_limits *limits = &device->limits;
 
-	info->queue_size = options->queue_size;
+	info->queue_size = info->queue_size ? MIN(info->queue_size, options->queue_size) :
+					      options->queue_size;
 	info->read_only |= options->read_only;
-	info->seg_max = MIN(info->seg_max, options->queue_size - 2);
+	info->seg_max = MIN(info->seg_max, info->queue_size - 2);
 	limits->capacity = info->capacity;
 	limits->block_mask = info->logical_block_size - 1;
 	limits->discard_max = info->discard_max;
@@ -141,13 +144,15 @@ static struct queue_setup setup_of(struct ringlane_device *device)
 		.event_idx = device_acked(device, VIRTIO_RING_F_EVENT_IDX),
 		.has_ranges = device->info.discard_max || device->info.write_zeroes_max,
 		.gone_fd = device->transport->ops->gone_fd(device->transport),
+		.gone_events = device->transport->gone_events,
 		.shared_delta = dma_region_delta(&device->shared),
 	};
 }
 
 static int queue_start(struct ringlane_device *device, unsigned index, struct error *error)
 {
-	const struct ringlane_queue *queue = device->queues[index];
+	const struct transport_ops *ops = device->transport->ops;
+	struct ringlane_queue *queue = device->queues[index];
 	const struct virtq_memory *memory = &queue->ring.memory;
 	const struct transport_ring ring = {
 		.size = queue->ring.size,
@@ -160,11 +165,14 @@ static int queue_start(struct ringlane_device *device, unsigned index, struct er
 		.kick_fd = queue->kick_fd,
 		.call_fd = queue->call_fd,
 	};
-	int ret = device->transport->ops->queue_start(device->transport, index, &ring, error);
+	int ret = ops->queue_start(device->transport, index, &ring, error);
 
-	if (ret == 0)
-		device->started++;
-	return ret;
+	if (ret < 0)
+		return ret;
+	if (ops->queue_doorbell)
+		ops->queue_doorbell(device->transport, index, &queue->doorbell);
+	device->started++;
+	return 0;
 }
 
 static int queues_new(struct ringlane_device *device, size_t bytes, struct error *error)
@@ -246,7 +254,8 @@ static int events_open(struct ringlane_device *device, struct error *error)
 	device->event_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (device->event_fd < 0)
 		return error_set(error, -errno, "epoll_create1: %s", strerrordesc_np(errno));
-	ret = event_watch(device->event_fd, transport->ops->gone_fd(transport), EPOLLRDHUP);
+	ret = event_watch(device->event_fd, transport->ops->gone_fd(transport),
+			  (uint32_t)transport->gone_events);
 	if (ret == 0)
 		ret = event_watch(device->event_fd, transport->ops->event_fd(transport), EPOLLIN);
 	return ret < 0 ? error_set(error, ret, "epoll_ctl: %s", strerrordesc_np(-ret)) : 0;
@@ -260,7 +269,7 @@ int ringlane_event_fd(const struct ringlane_device *device)
 static bool device_is_gone(const struct ringlane_device *device)
 {
 	struct pollfd socket = { .fd = device->transport->ops->gone_fd(device->transport),
-				 .events = POLLRDHUP };
+				 .events = device->transport->gone_events };
 
 	return poll(&socket, 1, 0) > 0;
 }

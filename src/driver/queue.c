@@ -108,6 +108,7 @@ static struct ringlane_queue *queue_alloc(const struct queue_setup *setup,
 		.kick_fd = -1,
 		.call_fd = -1,
 		.gone_fd = setup->gone_fd,
+		.gone_events = setup->gone_events,
 	};
 	*ret_slots = (void *)(block + at_slots);
 	return queue;
@@ -178,7 +179,10 @@ bool queue_publish(struct ringlane_queue *queue)
 
 void queue_ring(const struct ringlane_queue *queue)
 {
-	event_fd_signal(queue->kick_fd);
+	if (queue->doorbell.reg)
+		doorbell_ring(&queue->doorbell);
+	else
+		event_fd_signal(queue->kick_fd);
 }
 
 int ringlane_submit(struct ringlane_queue *queue)
@@ -206,7 +210,7 @@ static int result_of(uint8_t status)
 /* The peer has closed the socket. Readability alone says nothing: another thread may be in a dialogue. */
 static bool is_gone(struct ringlane_queue *queue)
 {
-	struct pollfd socket = { .fd = queue->gone_fd, .events = POLLRDHUP };
+	struct pollfd socket = { .fd = queue->gone_fd, .events = queue->gone_events };
 
 	if (!queue->gone && poll(&socket, 1, 0) > 0)
 		queue->gone = true;
@@ -333,7 +337,7 @@ static bool wait_sleep(struct ringlane_queue *queue, struct wait *wait)
 {
 	struct pollfd fds[] = {
 		{ .fd = queue->call_fd, .events = POLLIN },
-		{ .fd = queue->gone_fd, .events = POLLRDHUP },
+		{ .fd = queue->gone_fd, .events = queue->gone_events },
 	};
 	unsigned missing = MIN(wait->min - wait->got, queue->in_flight);
 	int ready;

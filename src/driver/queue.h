@@ -11,6 +11,7 @@
 #ifndef RINGLANE_DRIVER_QUEUE_H
 #define RINGLANE_DRIVER_QUEUE_H
 
+#include "driver/doorbell.h"
 #include "driver/memory.h"
 #include "virtq/virtq.h"
 
@@ -60,6 +61,8 @@ struct ringlane_queue {
 	struct virtq_sg *sg;         /* scratch: seg_max + 2 */
 	int kick_fd, call_fd;
 	int gone_fd; /* borrowed from the transport */
+	short gone_events;
+	struct doorbell doorbell; /* instead of kick_fd */
 	unsigned depth;
 	/* written for each request */
 	cache_aligned struct virtq_driver ring;
@@ -77,6 +80,7 @@ struct queue_setup {
 	uint16_t size;
 	bool indirect, event_idx, has_ranges;
 	int gone_fd;
+	short gone_events;
 	uint64_t shared_delta;
 };
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * How a driver reaches its device: the control path. Each transport embeds struct transport and fills in a table of
- * operations. Nothing here is called per request: a queue rings its device by the kick fd that it gave to queue_start.
+ * operations. Nothing here is called per request: a queue rings its device by the kick fd that it gave to queue_start, or
+ * by a doorbell that it got.
  *
  * All calls from the thread that owns the device (see ringlane.h); each blocks at most for the timeout of open.
  */
@@ -9,14 +10,17 @@
 #define RINGLANE_DRIVER_TRANSPORT_H
 
 #include "base/error.h"
+#include "driver/doorbell.h"
 #include "mem/dma.h"
 
 #include <stdint.h>
 
 struct transport_facts {
-	uint64_t features; /* virtio bits that the device offers */
+	uint64_t features;     /* virtio bits that the device offers */
+	uint64_t features_own; /* those of them that set_features adds */
 	uint64_t protocol_features;
 	unsigned queue_max;
+	uint16_t queue_size_max; /* entries of a ring; 0: not told */
 	unsigned mem_slots;
 };
 
@@ -44,11 +48,14 @@ struct transport_ops {
 			  struct error *error);
 	int (*queue_start)(struct transport *transport, unsigned index,
 			   const struct transport_ring *ring, struct error *error);
+	/* After queue_start: how the queue rings the device. NULL: by the kick fd. */
+	void (*queue_doorbell)(const struct transport *transport, unsigned index,
+			       struct doorbell *ret_doorbell);
 	/* Finishes what is in flight. */
 	int (*queue_stop)(struct transport *transport, unsigned index, struct error *error);
 	/* The driver is ready: DRIVER_OK. */
 	int (*start)(struct transport *transport, struct error *error);
-	/* Hangs up when the device is gone; other readiness means nothing. */
+	/* Has gone_events when the device is gone; other readiness means nothing. */
 	int (*gone_fd)(const struct transport *transport);
 	/* Readable when event() has something to say; -1: never. */
 	int (*event_fd)(const struct transport *transport);
@@ -58,6 +65,7 @@ struct transport_ops {
 
 struct transport {
 	const struct transport_ops *ops;
+	short gone_events; /* of poll(2), on gone_fd */
 };
 
 int transport_vhost_user_open(const char *path, unsigned timeout_ms,

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <linux/virtio_config.h>
+#include <poll.h>
 #include <stdlib.h>
 
 #define STATUS_RUNNING                                                                        \
@@ -163,6 +164,7 @@ int transport_vhost_user_open(const char *path, unsigned timeout_ms,
 		return ret;
 	}
 	self->base.ops = &ops_vhost_user;
+	self->base.gone_events = POLLRDHUP;
 	self->region_max = vhu_frontend_mem_slots(self->frontend);
 	*ret_transport = &self->base;
 	return 0;
