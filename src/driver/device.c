@@ -213,13 +213,14 @@ static int queues_make(struct ringlane_device *device, size_t arena_size, struct
 }
 
 /* After a stop that failed nothing more is asked: the transport's end is all that is left. */
-static void queues_stop(struct ringlane_device *device)
+int device_queues_stop(struct ringlane_device *device)
 {
 	int ret = 0;
 
 	for (unsigned i = 0; i < device->started && ret == 0; i++)
 		ret = device->transport->ops->queue_stop(device->transport, i, NULL);
 	device->started = 0;
+	return ret;
 }
 
 static void queues_free(struct ringlane_device *device)
@@ -372,7 +373,7 @@ void ringlane_close(struct ringlane_device *device)
 {
 	if (!device)
 		return;
-	queues_stop(device);
+	device_queues_stop(device);
 	fd_close(&device->event_fd);
 	if (device->transport)
 		device->transport->ops->close(device->transport);

@@ -46,6 +46,9 @@ static inline struct error *error_of(struct ringlane_error *error)
 	return (struct error *)error;
 }
 
+/* The device lets go of all requests, and of the rings until they are started again. -errno: it did not say so. */
+int device_queues_stop(struct ringlane_device *device);
+
 /* device_memory.c: memory that requests may use, inside device->shared, which the device knows. */
 int device_arena_init(struct ringlane_device *device, uint8_t *first, size_t size,
 		      struct error *error);

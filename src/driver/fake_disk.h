@@ -45,6 +45,9 @@ struct fake_setup {
 	unsigned dies_at_turn; /* hangs up instead of reading the n-th message (of a client that waits for answers); 0: never */
 	unsigned dying_clients; /* so many of the first clients see dies_at_turn; 0: all */
 	uint8_t status;
+	/* Told about each request that is taken, in the order in which they are; on the fake's thread. */
+	void (*watch)(void *opaque, uint64_t sector);
+	void *watch_opaque;
 };
 
 struct fake_disk;

@@ -207,6 +207,17 @@ static void chain_handle(struct fake_disk *disk, struct fake_ring *ring,
 	}
 }
 
+static void request_watch(const struct fake_disk *disk, const struct virtq_chain *chain,
+			  const struct iovec *iov)
+{
+	struct virtio_blk_outhdr header;
+
+	if (!disk->setup.watch)
+		return;
+	iov_to_buffer(iov, chain->readable_count, 0, &header, sizeof(header));
+	disk->setup.watch(disk->setup.watch_opaque, le64toh(header.sector));
+}
+
 /* Takes all that is there. */
 static void ring_drain(struct fake_disk *disk, struct fake_ring *ring)
 {
@@ -216,6 +227,7 @@ static void ring_drain(struct fake_disk *disk, struct fake_ring *ring)
 	enum fake_trick trick = FAKE_HONEST;
 
 	while (!disk->dead && virtq_device_pop(&ring->q, iov, FAKE_IOV_MAX, &chain) == 1) {
+		request_watch(disk, &chain, iov);
 		trick = request_trick(disk);
 		chain_handle(disk, ring, &chain, iov, trick);
 	}

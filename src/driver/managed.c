@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Starting, stopping and watching a managed device. On the thread that owns the device, except statistics and the switching of
+ * polling, which are for any thread.
+ *
+ * Stopping: nothing new is accepted (each queue is closed under its lock, so that whoever was inside has either got its
+ * request into the ring or is refused); held requests are cancelled; the reapers finish what is in flight. What is left
+ * after a time is taken from the device by stopping its rings, and then cancelled. At last the reapers end.
+ */
+#include "driver/managed.h"
+
+#include "base/clock.h"
+#include "driver/reaper.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- options ---- */
+
+static const enum iopoll_mode modes[] = {
+	[RINGLANE_IOPOLL_ON] = IOPOLL_ON,
+	[RINGLANE_IOPOLL_OFF] = IOPOLL_OFF,
+	[RINGLANE_IOPOLL_ADAPTIVE] = IOPOLL_ADAPTIVE,
+};
+
+static const struct steer_policy *policy_of(enum ringlane_policy policy)
+{
+	switch (policy) {
+	case RINGLANE_POLICY_STICKY:
+		return &steer_policy_sticky;
+	case RINGLANE_POLICY_LEAST_LOADED:
+		return &steer_policy_least_loaded;
+	case RINGLANE_POLICY_SINGLE:
+		return &steer_policy_single;
+	case RINGLANE_POLICY_PICKED:
+		return &steer_policy_picked;
+	case RINGLANE_POLICY_DEFAULT:
+	case RINGLANE_POLICY_PER_CPU:
+		break;
+	}
+	return &steer_policy_per_cpu;
+}
+
+static void set_default(uint64_t *option, uint64_t value)
+{
+	if (!*option)
+		*option = value;
+}
+
+static int options_check(struct ringlane_managed_options *options, struct error *error)
+{
+	if ((unsigned)options->policy > RINGLANE_POLICY_PICKED)
+		return error_set(error, -EINVAL, "there is no policy %d", options->policy);
+	if ((unsigned)options->iopoll >= ARRAY_SIZE(modes))
+		return error_set(error, -EINVAL, "there is no way to poll %d", options->iopoll);
+	if ((unsigned)options->replay > RINGLANE_REPLAY_ALL)
+		return error_set(error, -EINVAL, "there is no way to replay %d", options->replay);
+	if (options->weight > MANAGED_WEIGHT_MAX)
+		return error_set(error, -EINVAL, "a weight of %u: at most %u", options->weight,
+				 MANAGED_WEIGHT_MAX);
+	set_default(&options->spin_ns, IOPOLL_SPIN_NS_DEFAULT);
+	set_default(&options->coalesce_ns, IOPOLL_COALESCE_NS_DEFAULT);
+	if (!options->coalesce)
+		options->coalesce = IOPOLL_COALESCE_DEFAULT;
+	if (!options->stop_ms)
+		options->stop_ms = MANAGED_STOP_MS_DEFAULT;
+	return 0;
+}
+
+static unsigned cpu_count(void)
+{
+	cpu_set_t set;
+
+	return sched_getaffinity(0, sizeof(set), &set) < 0 ? 1 : (unsigned)CPU_COUNT(&set);
+}
+
+static unsigned reapers_choose(const struct ringlane_managed_options *options, unsigned queues)
+{
+	unsigned wanted = options->reapers ? options->reapers : cpu_count();
+
+	return MIN(MIN(wanted, queues), MANAGED_REAPERS_MAX);
+}
+
+/* ---- making ---- */
+
+static int queue_init(struct ringlane_managed *managed, unsigned index)
+{
+	struct managed_queue *mq = &managed->queues[index];
+
+	*mq = (struct managed_queue){
+		.queue = managed->device->queues[index],
+		.managed = managed,
+		.index = index,
+		.reaper = &managed->reapers[index * managed->reaper_count / managed->queue_count],
+	};
+	pthread_mutex_init(&mq->lock, NULL);
+	mq->slot_count = mq->queue->ring.size;
+	mq->slots = calloc(mq->slot_count, sizeof(*mq->slots));
+	if (!mq->slots)
+		return -ENOMEM;
+	for (unsigned i = 0; i < mq->slot_count; i++)
+		mq->slots[i].next = i + 1 < mq->slot_count ? &mq->slots[i + 1] : NULL;
+	mq->free = mq->slots;
+	return 0;
+}
+
+static void *zeroed_alloc(unsigned count, size_t size)
+{
+	void *block = aligned_alloc(CACHE_LINE, count * size);
+
+	return block ? memset(block, 0, count * size) : NULL;
+}
+
+static int arrays_make(struct ringlane_managed *managed)
+{
+	int ret = managed_pool_init(managed);
+
+	managed->reapers = zeroed_alloc(managed->reaper_count, sizeof(*managed->reapers));
+	managed->queues = zeroed_alloc(managed->queue_count, sizeof(*managed->queues));
+	if (!managed->reapers || !managed->queues)
+		return -ENOMEM;
+	for (unsigned i = 0; i < managed->reaper_count; i++)
+		reaper_init(&managed->reapers[i], managed, i);
+	for (unsigned i = 0; ret == 0 && i < managed->queue_count; i++)
+		ret = queue_init(managed, i);
+	return ret;
+}
+
+static int steering_make(struct ringlane_managed *managed)
+{
+	const struct steering_config config = {
+		.policy = policy_of(managed->options.policy),
+		.queue_count = managed->queue_count,
+		.limits = { .away_ns = managed->options.move_ns,
+			    .hold_ns = managed->options.hold_ns },
+	};
+	int ret = steering_init(&managed->steering, &config);
+
+	if (ret < 0)
+		return ret;
+	managed->flow = managed_flow_new(managed, STEER_AS_POLICY);
+	return managed->flow ? 0 : -ENOMEM;
+}
+
+static int reapers_start(struct ringlane_managed *managed, struct error *error)
+{
+	int ret = 0;
+
+	for (unsigned i = 0; ret == 0 && i < managed->reaper_count; i++)
+		ret = reaper_start(&managed->reapers[i], modes[managed->options.iopoll], error);
+	return ret;
+}
+
+static int device_check(const struct ringlane_device *device, struct error *error)
+{
+	for (unsigned i = 0; i < device->info.queues; i++)
+		if (device->queues[i]->in_flight)
+			return error_set(error, -EBUSY, "queue %u has requests in flight", i);
+	return 0;
+}
+
+int ringlane_managed_start(struct ringlane_device *device,
+			   const struct ringlane_managed_options *options,
+			   struct ringlane_managed **ret_managed,
+			   struct ringlane_error *public_error)
+{
+	struct ringlane_managed_options chosen = options ? *options :
+							   (struct ringlane_managed_options){ 0 };
+	struct error *error = error_of(public_error);
+	struct ringlane_managed *managed;
+	int ret = options_check(&chosen, error);
+
+	if (ret == 0)
+		ret = device_check(device, error);
+	if (ret < 0)
+		return ret;
+	managed = zeroed_alloc(1, sizeof(*managed));
+	if (!managed)
+		return error_set(error, -ENOMEM, "out of memory");
+	managed->device = device;
+	managed->options = chosen;
+	managed->queue_count = device->info.queues;
+	managed->reaper_count = reapers_choose(&chosen, managed->queue_count);
+	pthread_mutex_init(&managed->flows_lock, NULL);
+	pthread_mutex_init(&managed->pool_lock, NULL);
+	ret = arrays_make(managed);
+	if (ret == 0)
+		ret = steering_make(managed);
+	if (ret < 0)
+		error_set(error, ret, "out of memory");
+	else
+		ret = reapers_start(managed, error);
+	if (ret < 0) {
+		ringlane_managed_free(managed);
+		return ret;
+	}
+	*ret_managed = managed;
+	return 0;
+}
+
+/* ---- stopping ---- */
+
+static void queues_close(struct ringlane_managed *managed)
+{
+	for (unsigned i = 0; i < managed->queue_count; i++) {
+		struct managed_queue *mq = &managed->queues[i];
+
+		pthread_mutex_lock(&mq->lock);
+		if (!mq->closed)
+			store_relaxed(&mq->closed, -ESHUTDOWN);
+		pthread_mutex_unlock(&mq->lock);
+	}
+}
+
+static bool reapers_drain(struct ringlane_managed *managed)
+{
+	uint64_t deadline_ns = clock_ns() + managed->options.stop_ms * NS_PER_MS;
+	bool drained = true;
+
+	for (unsigned i = 0; i < managed->reaper_count; i++)
+		drained &= !managed->reapers[i].started ||
+			   reaper_drain(&managed->reapers[i], deadline_ns);
+	return drained;
+}
+
+static int reapers_cancel(struct ringlane_managed *managed)
+{
+	int ret = device_queues_stop(managed->device) < 0 ? -ETIMEDOUT : -ECANCELED;
+
+	for (unsigned i = 0; i < managed->reaper_count; i++)
+		reaper_cancel(&managed->reapers[i], ret);
+	for (unsigned i = 0; i < managed->reaper_count; i++)
+		reaper_drain(&managed->reapers[i], UINT64_MAX / 2);
+	return ret;
+}
+
+static bool reapers_are_me(const struct ringlane_managed *managed)
+{
+	for (unsigned i = 0; i < managed->reaper_count; i++)
+		if (managed->reapers[i].started && reaper_is_me(&managed->reapers[i]))
+			return true;
+	return false;
+}
+
+int ringlane_managed_stop(struct ringlane_managed *managed)
+{
+	int ret = 0;
+
+	if (managed->stopped)
+		return 0;
+	if (reapers_are_me(managed))
+		return -EDEADLK;
+	store_relaxed(&managed->stopping, true);
+	queues_close(managed);
+	managed_flows_try(managed);
+	if (!reapers_drain(managed))
+		ret = reapers_cancel(managed);
+	for (unsigned i = 0; i < managed->reaper_count; i++)
+		reaper_stop(&managed->reapers[i]);
+	managed->stopped = true;
+	return ret;
+}
+
+static void flows_free(struct ringlane_managed *managed)
+{
+	while (managed->flows)
+		ringlane_flow_free(managed->flows);
+}
+
+void ringlane_managed_free(struct ringlane_managed *managed)
+{
+	if (!managed)
+		return;
+	if (managed->flow)
+		ringlane_managed_stop(managed);
+	flows_free(managed);
+	for (unsigned i = 0; managed->reapers && i < managed->reaper_count; i++)
+		reaper_fini(&managed->reapers[i]);
+	for (unsigned i = 0; managed->queues && i < managed->queue_count; i++)
+		free(managed->queues[i].slots);
+	if (managed->steering.gates)
+		steering_fini(&managed->steering);
+	free(managed->queues);
+	free(managed->reapers);
+	free(managed->pool);
+	free(managed);
+}
+
+/* ---- polling ---- */
+
+int ringlane_managed_set_iopoll(struct ringlane_managed *managed, enum ringlane_iopoll iopoll)
+{
+	unsigned tickets[MANAGED_REAPERS_MAX];
+
+	if ((unsigned)iopoll >= ARRAY_SIZE(modes))
+		return -EINVAL;
+	if (load_relaxed(&managed->stopping))
+		return -ESHUTDOWN;
+	for (unsigned i = 0; i < managed->reaper_count; i++)
+		tickets[i] = reaper_set_mode(&managed->reapers[i], modes[iopoll]);
+	if (reapers_are_me(managed))
+		return 0;
+	for (unsigned i = 0; i < managed->reaper_count; i++)
+		reaper_wait_mode(&managed->reapers[i], tickets[i]);
+	return 0;
+}
+
+/* ---- figures ---- */
+
+void ringlane_managed_get_stats(struct ringlane_managed *managed,
+				struct ringlane_managed_stats *ret_stats)
+{
+	struct ringlane_managed_stats stats = {
+		.held = load_relaxed(&managed->held),
+		.held_now = load_relaxed(&managed->held_now),
+		.queues = managed->queue_count,
+		.reapers = managed->reaper_count,
+	};
+
+	pthread_mutex_lock(&managed->flows_lock);
+	stats.moved = managed->moved;
+	stats.wishes = managed->wishes;
+	for (struct ringlane_flow *flow = managed->flows; flow; flow = flow->next) {
+		stats.moved += load_relaxed(&flow->steer.moves);
+		stats.wishes += load_relaxed(&flow->steer.holds);
+	}
+	pthread_mutex_unlock(&managed->flows_lock);
+	*ret_stats = stats;
+}
+
+int ringlane_managed_get_queue_stats(const struct ringlane_managed *managed, unsigned queue,
+				     struct ringlane_queue_stats *ret_stats)
+{
+	const struct managed_queue *mq = &managed->queues[queue];
+	const struct iopoll_counts *counts = &mq->source.counts;
+	const struct gate *gate;
+
+	if (queue >= managed->queue_count)
+		return -EINVAL;
+	gate = steering_gate(&managed->steering, queue);
+	*ret_stats = (struct ringlane_queue_stats){
+		.submitted = load_relaxed(&mq->submitted),
+		.completed = load_relaxed(&mq->completed),
+		.failed = load_relaxed(&mq->failed),
+		.batches = load_relaxed(&mq->batches),
+		.kicks = load_relaxed(&mq->kicks),
+		.full = load_relaxed(&mq->full),
+		.interrupts = load_relaxed(&counts->interrupts),
+		.polls = load_relaxed(&counts->polls),
+		.polls_full = load_relaxed(&counts->full),
+		.polls_empty = load_relaxed(&counts->empty),
+		.rearm_races = load_relaxed(&counts->rearm_races),
+		.coalesced = load_relaxed(&counts->coalesced),
+		.deadlines = load_relaxed(&counts->deadlines),
+		.local = load_relaxed(&mq->local),
+		.in_flight = (unsigned)gate_count(gate),
+		.reaper = mq->reaper->index,
+		.active = gate_is_active(gate) && !load_relaxed(&mq->closed),
+	};
+	return 0;
+}

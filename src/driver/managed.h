@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The managed way of use, inside: queues that threads share, what is in them, flows, and the threads that reap.
+ *
+ * Who is who. A request that was accepted lives in a slot: of its queue's array while it is in the ring, of the managed
+ * device's own pool while it is held. A slot is taken and given back under the lock of its array; what is in it belongs
+ * to the owner of the slot meanwhile.
+ *
+ * Locks, outermost first; whoever holds one takes only those below it, and none while a callback runs:
+ *
+ *     managed.flows_lock   the list of flows
+ *     flow.lock            the flow's held requests: their order
+ *     queue.lock           ring, slots, whether the queue takes requests
+ *     managed.pool_lock    free slots of held requests
+ *     reaper.lock          what others want from a reaper
+ */
+#ifndef RINGLANE_DRIVER_MANAGED_H
+#define RINGLANE_DRIVER_MANAGED_H
+
+#include "driver/device.h"
+#include "driver/iopoll.h"
+#include "driver/steering.h"
+
+#include <pthread.h>
+#include <ringlane/managed.h>
+
+#define MANAGED_WEIGHT_MAX 256u
+#define MANAGED_REAPERS_MAX 256u
+#define MANAGED_HELD_MAX 1024u     /* slots of held requests */
+#define MANAGED_TICK_NS 1000000ull /* between two looks at held requests */
+#define MANAGED_STOP_MS_DEFAULT 5000u
+
+enum managed_slot_state {
+	SLOT_FREE,
+	SLOT_IN_FLIGHT, /* in the ring, or about to be published by whoever holds the queue's lock */
+	SLOT_HELD,      /* in a flow's list, or on its way to a reaper with its result */
+};
+
+struct managed_request {
+	struct ringlane_request want; /* the caller's words; all that is needed to submit it again */
+	struct ringlane_flow *flow;
+	struct managed_request *next; /* free ones, held ones, finished ones */
+	uint64_t deadline_ns;         /* UINT64_MAX: none */
+	int result;
+	unsigned cpu; /* of the submitter */
+	enum managed_slot_state state;
+};
+
+struct managed_queue {
+	/* what the lock guards; submitters and the reaper */
+	cache_aligned pthread_mutex_t lock;
+	struct ringlane_queue *queue;
+	struct managed_request *free;
+	unsigned used; /* slots that are not free */
+	int closed;    /* 0, or what a submitter is told; read by all */
+	bool unkicked; /* something was queued since the last publishing */
+	/* figures, written under the lock, read by all */
+	uint64_t submitted, batches, kicks, full;
+	/* the reaper's */
+	cache_aligned struct iopoll_source source;
+	uint64_t completed, failed, local;
+	struct reaper *reaper;
+	struct ringlane_managed *managed;
+	/* set up once */
+	struct managed_request *slots;
+	unsigned slot_count, index;
+};
+static_assert(sizeof(struct managed_queue) % CACHE_LINE == 0, "queues do not share lines");
+
+struct ringlane_flow {
+	struct steer_flow steer;
+	/* held requests, oldest first */
+	cache_aligned pthread_mutex_t lock;
+	struct managed_request *held_first, *held_last;
+	/* under flows_lock */
+	struct ringlane_managed *managed;
+	struct ringlane_flow *next, *previous;
+};
+
+struct ringlane_managed {
+	/* read for each request */
+	cache_aligned struct steering steering;
+	struct managed_queue *queues;
+	unsigned queue_count, reaper_count;
+	struct ringlane_device *device;
+	struct ringlane_managed_options options;
+	struct ringlane_flow *flow; /* the device's own */
+	struct reaper *reapers;
+	/* written now and then */
+	cache_aligned bool stopping; /* atomic; set once */
+	bool stopped;                /* owner's thread */
+	int stop_result;
+	pthread_mutex_t flows_lock;
+	struct ringlane_flow *flows;
+	uint64_t moved, wishes; /* of flows that are gone; flows_lock */
+	pthread_mutex_t pool_lock;
+	struct managed_request *pool, *pool_free;
+	unsigned held_now; /* slots of the pool in use; written under pool_lock, read atomically */
+	uint64_t held;     /* the same */
+};
+
+/* ---- managed_submit.c: any thread ---- */
+
+struct managed_post {
+	struct ringlane_managed *managed;
+	struct managed_queue *locked; /* its lock is ours, and something may be unpublished */
+	uint64_t now_ns;
+	unsigned cpu;
+};
+
+/* Puts a request into the ring of the queue that steering has said; the queue stays locked. -EAGAIN: it is full. */
+int managed_post_add(struct managed_post *post, unsigned queue, const struct managed_request *from);
+/* Publishes, unlocks, and kicks if need be. */
+void managed_post_end(struct managed_post *post);
+/* Gives back a place that steer_enter took. No lock is held. Held requests of the flow go on if it is idle. */
+void managed_leave(struct ringlane_managed *managed, struct ringlane_flow *flow, unsigned queue);
+
+/* Why no queue takes a request, now and for good; 0: one may. */
+int managed_closed(const struct ringlane_managed *managed);
+
+/* ---- managed_flow.c: any thread ---- */
+
+/* The request goes behind those that its flow holds. -EAGAIN: no room. No lock is held. */
+int managed_flow_hold(struct ringlane_managed *managed, const struct managed_request *request);
+/* Tries the held requests, oldest first. No lock is held. */
+void managed_flow_try(struct ringlane_flow *flow);
+/* Tries those of all flows; when the device stops, they are finished with -ECANCELED. */
+void managed_flows_try(struct ringlane_managed *managed);
+struct ringlane_flow *managed_flow_new(struct ringlane_managed *managed, enum steer_order order);
+int managed_pool_init(struct ringlane_managed *managed);
+void managed_pool_give(struct ringlane_managed *managed, struct managed_request *request);
+
+#endif

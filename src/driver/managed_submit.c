@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Submitting, from any thread. Steering says the queue and takes a place there; the request is copied into a slot and put
+ * into the ring under the queue's lock; the kick is decided inside the lock and the doorbell rung outside of it. Requests
+ * of a batch that follow each other into one queue share one round of lock, publishing and kick.
+ *
+ * Nothing here waits for the device. What steering wants to be held goes to its flow (managed_flow.c).
+ *
+ * System calls: write (kick).
+ */
+#include "driver/managed.h"
+
+#include "base/clock.h"
+#include "driver/reaper.h"
+
+#include <errno.h>
+#include <sched.h>
+
+/* ---- into the ring ---- */
+
+static int ring_add_transfer(struct ringlane_queue *queue, struct managed_request *slot)
+{
+	const struct ringlane_request *want = &slot->want;
+	bool reads = want->op == RINGLANE_OP_READ;
+
+	if (want->iov_count)
+		return (reads ? ringlane_readv : ringlane_writev)(queue, want->iov, want->iov_count,
+								  want->offset, slot);
+	if (reads)
+		return ringlane_read(queue, want->data, want->bytes, want->offset, slot);
+	return ringlane_write(queue, want->data, want->bytes, want->offset, slot);
+}
+
+static int ring_add(struct ringlane_queue *queue, struct managed_request *slot)
+{
+	const struct ringlane_request *want = &slot->want;
+
+	switch (want->op) {
+	case RINGLANE_OP_READ:
+	case RINGLANE_OP_WRITE:
+		return ring_add_transfer(queue, slot);
+	case RINGLANE_OP_FLUSH:
+		return ringlane_flush(queue, slot);
+	case RINGLANE_OP_DISCARD:
+		return ringlane_discard(queue, want->ranges, want->range_count, slot);
+	case RINGLANE_OP_WRITE_ZEROES:
+		return ringlane_write_zeroes(queue, want->ranges, want->range_count,
+					     want->flags & RINGLANE_UNMAP, slot);
+	case RINGLANE_OP_GET_ID:
+		return ringlane_get_id(queue, want->data, slot);
+	}
+	return -EINVAL;
+}
+
+static struct managed_queue *post_lock(struct managed_post *post, unsigned index)
+{
+	struct managed_queue *mq = &post->managed->queues[index];
+
+	if (post->locked == mq)
+		return mq;
+	managed_post_end(post);
+	pthread_mutex_lock(&mq->lock);
+	post->locked = mq;
+	return mq;
+}
+
+int managed_post_add(struct managed_post *post, unsigned queue, const struct managed_request *from)
+{
+	struct managed_queue *mq = post_lock(post, queue);
+	struct managed_request *slot = mq->free;
+	int ret;
+
+	if (unlikely(mq->closed))
+		return mq->closed;
+	if (unlikely(!slot))
+		return -EAGAIN;
+	slot->want = from->want;
+	slot->flow = from->flow;
+	slot->cpu = from->cpu;
+	slot->deadline_ns = from->deadline_ns;
+	ret = ring_add(mq->queue, slot);
+	if (unlikely(ret < 0))
+		return ret;
+	mq->free = slot->next;
+	mq->used++;
+	slot->state = SLOT_IN_FLIGHT;
+	mq->unkicked = true;
+	store_relaxed(&mq->submitted, mq->submitted + 1);
+	return 0;
+}
+
+void managed_post_end(struct managed_post *post)
+{
+	struct managed_queue *mq = post->locked;
+	bool kick = false;
+
+	if (!mq)
+		return;
+	post->locked = NULL;
+	if (mq->unkicked) {
+		mq->unkicked = false;
+		kick = queue_publish(mq->queue);
+		store_relaxed(&mq->batches, mq->batches + 1);
+		store_relaxed(&mq->kicks, mq->kicks + kick);
+	}
+	pthread_mutex_unlock(&mq->lock);
+	if (kick)
+		queue_ring(mq->queue);
+}
+
+/* ---- one request ---- */
+
+void managed_leave(struct ringlane_managed *managed, struct ringlane_flow *flow, unsigned queue)
+{
+	if (unlikely(steer_leave(&managed->steering, &flow->steer, queue) &&
+		     steer_has_held(&flow->steer)))
+		managed_flow_try(flow);
+}
+
+static struct managed_request request_of(const struct managed_post *post,
+					 const struct ringlane_request *want)
+{
+	const struct ringlane_managed *managed = post->managed;
+	uint64_t timeout = want->timeout_ns ? want->timeout_ns : managed->options.timeout_ns;
+
+	return (struct managed_request){
+		.want = *want,
+		.flow = want->flow ? want->flow : managed->flow,
+		.cpu = post->cpu,
+		.deadline_ns = timeout ? post->now_ns + timeout : UINT64_MAX,
+	};
+}
+
+int managed_closed(const struct ringlane_managed *managed)
+{
+	int closed = 0;
+
+	for (unsigned i = 0; i < managed->queue_count; i++) {
+		closed = load_relaxed(&managed->queues[i].closed);
+		if (!closed)
+			return 0;
+	}
+	return closed;
+}
+
+static slow_path int post_hold(struct managed_post *post, const struct managed_request *request)
+{
+	int closed = managed_closed(post->managed);
+
+	managed_post_end(post);
+	return closed ? closed : managed_flow_hold(post->managed, request);
+}
+
+/* The queue would not have it. True: try again, elsewhere if may be. */
+static bool post_refused(struct managed_post *post, const struct managed_request *request,
+			 unsigned queue, int error)
+{
+	struct managed_queue *mq = &post->managed->queues[queue];
+
+	if (error == -EAGAIN)
+		store_relaxed(&mq->full, mq->full + 1);
+	managed_post_end(post);
+	managed_leave(post->managed, request->flow, queue);
+	return error == -EAGAIN;
+}
+
+/* An ordered flow that is busy is sent to the same full queue again, and that is the end of it. */
+static int post_request(struct managed_post *post, const struct managed_request *request)
+{
+	struct ringlane_managed *managed = post->managed;
+	struct ringlane_flow *flow = request->flow;
+	struct steer_submit submit = { .cpu = request->cpu,
+				       .wish = request->want.queue,
+				       .now_ns = post->now_ns };
+	int queue, ret, full = -1;
+
+	if (unlikely(load_relaxed(&flow->steer.held)))
+		return post_hold(post, request);
+	for (; submit.tries <= managed->queue_count; submit.tries++) {
+		queue = steer_enter(&managed->steering, &flow->steer, &submit);
+		if (queue == -EAGAIN)
+			return queue;
+		if (unlikely(queue < 0))
+			return post_hold(post, request);
+		ret = queue == full ? -EAGAIN : managed_post_add(post, (unsigned)queue, request);
+		if (likely(ret == 0))
+			return 0;
+		if (!post_refused(post, request, (unsigned)queue, ret) || queue == full)
+			return ret;
+		full = queue;
+	}
+	return -EAGAIN;
+}
+
+int ringlane_managed_submit(struct ringlane_managed *managed,
+			    const struct ringlane_request *requests, unsigned count)
+{
+	struct managed_post post = { .managed = managed, .now_ns = clock_ns() };
+	unsigned accepted;
+	int cpu = sched_getcpu(), ret = 0;
+
+	if (unlikely(load_relaxed(&managed->stopping)))
+		return -ESHUTDOWN;
+	post.cpu = cpu < 0 ? 0 : (unsigned)cpu;
+	for (accepted = 0; accepted < count && ret == 0; accepted += ret == 0) {
+		const struct managed_request request = request_of(&post, &requests[accepted]);
+
+		ret = post_request(&post, &request);
+	}
+	managed_post_end(&post);
+	return accepted ? (int)accepted : ret;
+}
