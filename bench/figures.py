@@ -17,6 +17,7 @@ import sys
 import time
 
 import scsi_figures
+import steering_figures
 from benchlib import CLIENT_CPU, SERVER_CPU, Bench, fixed_cost, make_image
 
 
@@ -133,7 +134,7 @@ def figure_lanes(bench):
 
 FIGURES = {"ring": figure_ring, "qsd": figure_qsd, "idle": figure_idle, "iothreads": figure_iothreads, "queues": figure_queues,
            "lanes": figure_lanes, "scsi": scsi_figures.figure_scsi, "scsi-iothreads": scsi_figures.figure_scsi_iothreads,
-           "neighbour": scsi_figures.figure_neighbour}
+           "neighbour": scsi_figures.figure_neighbour, "steering": steering_figures.figure_steering}
 
 
 def machine():

@@ -6,9 +6,11 @@ Why: a timing on a shared machine proves nothing, but an extra hundred instructi
 whatever the machine does. Counted from the driver's end of the ring through the lane, virtio-blk or virtio-scsi, the block gate and the
 null disk and back. Start-up is taken out by the difference of two runs.
 
+What steering adds to a request of the driver library is bounded as well: a pair of steer_enter and steer_leave.
+
 virtio-scsi is wanted to do at least 85 % of virtio-blk's requests per second: its bounds follow from that, the share is told.
 
-    instructions.py LANE_BENCH
+    instructions.py LANE_BENCH STEER_BENCH
 """
 import pathlib
 import subprocess
@@ -17,28 +19,42 @@ import tempfile
 
 # (device, depth): the bound. Mended only together with the reason, in the commit that needs it.
 BOUNDS = {("blk", 64): 875, ("blk", 1): 1290, ("scsi", 64): 975, ("scsi", 1): 1410}
+# options of steer_bench: the bound. An ordered flow that is idle picks its queue; one that is busy joins.
+STEER_BOUNDS = {"--policy=sticky": 135, "--policy=sticky --busy": 118, "--policy=per-cpu": 90}
 FEW, MANY = 4_000, 12_000
 
 
-def count(program, device, depth, requests):
+def count(program, *options):
     with tempfile.TemporaryDirectory() as folder:
         out = pathlib.Path(folder) / "out"
-        options = [f"--depth={depth}", f"--requests={requests}"] + (["--scsi"] if device == "scsi" else [])
         subprocess.run(["valgrind", "-q", "--tool=callgrind", f"--callgrind-out-file={out}", program, *options], check=True,
                        stdout=subprocess.DEVNULL, timeout=600)
         return next(int(line.split()[1]) for line in out.read_text().splitlines() if line.startswith("summary:"))
 
 
+def slope(program, number, *options):
+    """Per request; number: the option that says how many."""
+    return (count(program, f"{number}={MANY}", *options) - count(program, f"{number}={FEW}", *options)) / (MANY - FEW)
+
+
+def tell(what, found, bound):
+    """1: it is too much."""
+    verdict = "ok" if found <= bound else "not ok"
+    print(f"{verdict} - {what}: {found:.1f} instructions (bound {bound})")
+    return verdict != "ok"
+
+
 def main():
+    lane_bench, steer_bench = sys.argv[1:]
     failed, told = 0, {}
     for (device, depth), bound in BOUNDS.items():
-        per_request = (count(sys.argv[1], device, depth, MANY) - count(sys.argv[1], device, depth, FEW)) / (MANY - FEW)
-        told[device, depth] = per_request
-        verdict = "ok" if per_request <= bound else "not ok"
-        failed += verdict != "ok"
-        print(f"{verdict} - {device}: {per_request:.1f} instructions per request at depth {depth} (bound {bound})")
+        options = [f"--depth={depth}"] + (["--scsi"] if device == "scsi" else [])
+        told[device, depth] = slope(lane_bench, "--requests", *options)
+        failed += tell(f"{device}: a request at depth {depth}", told[device, depth], bound)
     for depth in (64, 1):
         print(f"# blk/scsi at depth {depth}: {told['blk', depth] / told['scsi', depth]:.2f}")
+    for options, bound in STEER_BOUNDS.items():
+        failed += tell(f"steering: a pair with {options}", slope(steer_bench, "--pairs", *options.split()), bound)
     return failed
 
 
