@@ -25,6 +25,7 @@ struct loop {
 	/* Other threads write these; we look at the first each turn. */
 	struct loop_message *messages cache_aligned; /* newest first */
 	bool sleeping;                               /* the poster that takes it down signals */
+	unsigned posting; /* threads that are inside loop_post(); they may still look at us */
 
 	/* Ours, each turn. */
 	struct io_uring ring cache_aligned;

@@ -11,12 +11,18 @@
  * flag is taken down by whoever wakes the loop, so many posters cost one write to the event fd.
  * That fd is polled by the loop's ring and never read: each write is a new edge.
  *
- * System calls: eventfd2, write (by the poster, only when the loop sleeps).
+ * A message may be run, and be what ends the loop, before its poster has come out of loop_post(): a
+ * thread that nobody joins first (a worker of a disk or of a state file) would look at a loop that is
+ * gone. So posters count themselves, and the loop is not freed before the last one has come out. What
+ * they do there is a few instructions and at most one write.
+ *
+ * System calls: eventfd2, write (by the poster, only when the loop sleeps), sched_yield (at the end).
  */
 #include "base/fd.h"
 #include "loop/loop_internal.h"
 
 #include <poll.h>
+#include <sched.h>
 #include <string.h>
 
 static void wake_ready(struct loop_fd *source, unsigned revents)
@@ -37,6 +43,8 @@ int loop_messages_init(struct loop *loop, struct error *error)
 void loop_messages_fini(struct loop *loop)
 {
 	assert(!loop_messages_any(loop));
+	while (load_acquire(&loop->posting) > 0) /* pairs with loop_post */
+		sched_yield();
 	fd_close(&loop->wake_fd);
 }
 
@@ -47,14 +55,17 @@ void loop_messages_adopt(struct loop *loop)
 
 void loop_post(struct loop *loop, struct loop_message *message)
 {
-	struct loop_message *head = load_relaxed(&loop->messages);
+	struct loop_message *head;
 
+	add_relaxed(&loop->posting, 1); /* before the message: it is published by the cas below */
+	head = load_relaxed(&loop->messages);
 	do
 		message->next = head;
 	while (!cas_release(&loop->messages, &head, message)); /* pairs with loop_messages_run */
 	fence_full();                                          /* pairs with loop_messages_sleep */
 	if (load_relaxed(&loop->sleeping) && exchange_acq_rel(&loop->sleeping, false))
 		event_fd_signal(loop->wake_fd);
+	sub_release(&loop->posting, 1); /* pairs with loop_messages_fini */
 }
 
 static struct loop_message *list_reverse(struct loop_message *list)

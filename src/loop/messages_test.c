@@ -157,6 +157,40 @@ static void test_message_when_posted_just_as_the_loop_goes_to_sleep_is_heard(voi
 	loop_free(far_loop);
 }
 
+/* ---- the last message ---- */
+
+struct last {
+	struct loop_message message;
+	struct loop *loop;
+};
+
+static void stop_for_good(struct loop_message *message)
+{
+	loop_stop(container_of(message, struct last, message)->loop);
+}
+
+static void *post_last(void *opaque)
+{
+	struct last *last = opaque;
+
+	loop_post(last->loop, &last->message);
+	return NULL;
+}
+
+/* Whoever posts it may not have come back when the loop is freed; a sanitizer would see it look at the loop. */
+static void test_loop_when_freed_by_its_last_message_then_the_poster_is_out(void **state)
+{
+	for (unsigned i = 0; i < 500; i++) {
+		struct last last = { .message = { .fn = stop_for_good }, .loop = test_loop_new() };
+		pthread_t thread;
+
+		assert_int_equal(pthread_create(&thread, NULL, post_last, &last), 0);
+		loop_run(last.loop);
+		loop_free(last.loop);
+		pthread_join(thread, NULL);
+	}
+}
+
 /* ---- one thread ---- */
 
 static unsigned self_posts;
@@ -205,6 +239,7 @@ int main(void)
 			test_messages_from_several_threads_arrive_in_order_and_none_is_lost),
 		cmocka_unit_test(test_messages_when_two_loops_sleep_in_turns_always_wake_them),
 		cmocka_unit_test(test_message_when_posted_just_as_the_loop_goes_to_sleep_is_heard),
+		cmocka_unit_test(test_loop_when_freed_by_its_last_message_then_the_poster_is_out),
 		cmocka_unit_test(test_message_when_posted_again_by_itself_runs_in_the_next_turn),
 		cmocka_unit_test(test_message_when_the_loop_does_not_sleep_costs_no_system_call),
 	};
