@@ -218,6 +218,30 @@ static void test_luns_when_they_come_and_go_then_attention_at_their_target(void 
 	assert_int_equal(scsi_take_attention(world, 0, 1), 0);
 }
 
+/* SPC-3, 6.21: for all units of the target. */
+static void test_luns_when_reported_then_no_unit_of_the_target_tells_of_a_change(void **state)
+{
+	const struct scsi_command report = { .cdb = { 0xa0, [9] = 64 }, .in_bytes = 64 };
+	const struct scsi_command other = { .lun = 4 };
+	struct scsi_world *world = *state;
+	struct scsi_lun *lun = scsi_world_add_lun(world, 0, 2, 0, 4);
+	struct scsi_lun *third;
+
+	scsi_assert_good(scsi_run(world, &report));
+	assert_int_equal(scsi_take_attention(world, 0, 0), 0);
+	scsi_assert_sense(scsi_run(world, &other), SCSI_UNIT_ATTENTION, SCSI_ASC_POWER_ON_OR_RESET);
+	third = scsi_world_add_lun(world, 0, 3, 0, 5);
+	scsi_assert_good(scsi_run(world, &report));
+	scsi_assert_good(scsi_run(world, &other));
+	scsi_world_remove_lun(world, third);
+	scsi_world_add_lun(world, 0, 3, 1, 5);
+	scsi_assert_good(
+		scsi_run(world, &report)); /* of target 0: target 1 has an inventory of its own */
+	scsi_assert_good(scsi_run(world, &other));
+	assert_int_equal(scsi_take_attention(world, 0, 1), SCSI_ASC_REPORTED_LUNS_CHANGED);
+	scsi_world_remove_lun(world, lun);
+}
+
 #define event_case(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -238,6 +262,7 @@ int main(void)
 		event_case(test_reset_when_events_were_missed_then_forgotten),
 		event_case(test_event_when_buffer_is_too_short_then_the_queue_breaks),
 		event_case(test_luns_when_they_come_and_go_then_attention_at_their_target),
+		event_case(test_luns_when_reported_then_no_unit_of_the_target_tells_of_a_change),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

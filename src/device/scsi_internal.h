@@ -194,6 +194,9 @@ bool scsi_table_has_target(const struct scsi_lun_table *table, unsigned target);
 /* The target's, as scsi_task_ops.list_luns wants them. */
 unsigned scsi_table_list(const struct scsi_lun_table *table, unsigned target, uint64_t *luns,
 			 unsigned max);
+/* An attention that is news no more at any LUN of the target. */
+void scsi_table_clear_attention(const struct scsi_lun_table *table, unsigned target,
+				enum scsi_asc attention);
 struct scsi_lun *scsi_table_find_name(const struct scsi_lun_table *table, uint64_t naa);
 struct scsi_lun_table *scsi_table_new(struct scsi_device *device); /* of its LUNs */
 void scsi_table_free(struct scsi_lun_table *table);                /* NULL is fine */

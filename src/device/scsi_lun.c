@@ -67,6 +67,17 @@ unsigned scsi_table_list(const struct scsi_lun_table *table, unsigned target, ui
 	return count;
 }
 
+void scsi_table_clear_attention(const struct scsi_lun_table *table, unsigned target,
+				enum scsi_asc attention)
+{
+	for (uint32_t i = table->first[target]; i < table->first[target + 1]; i++) {
+		struct scsi_lun *lun = load_acquire(&table->entries[i].pointer); /* lun_hide */
+
+		if (lun)
+			scsi_nexus_clear_attention(lun->nexus, attention);
+	}
+}
+
 struct scsi_lun *scsi_table_find_name(const struct scsi_lun_table *table, uint64_t naa)
 {
 	for (uint32_t i = 0; i < table->first[SCSI_TARGETS_MAX]; i++) {

@@ -215,14 +215,26 @@ static struct scsi_queue *queue_of(struct scsi_request *request)
 	return lane_private(request->base.lane);
 }
 
+/* Each target is a SCSI device of its own, with an inventory of its own. */
+static unsigned target_of(const struct scsi_request *request)
+{
+	return request->lq ? request->lq->lun->target : request->target;
+}
+
+static void luns_reported(struct scsi_task *task)
+{
+	struct scsi_request *request = container_of(task, struct scsi_request, task);
+	const struct scsi_lun_table *table = load_acquire(&queue_of(request)->device->table);
+
+	scsi_table_clear_attention(table, target_of(request), SCSI_ASC_REPORTED_LUNS_CHANGED);
+}
+
 static unsigned list_luns(struct scsi_task *task, uint64_t *luns, unsigned max)
 {
 	struct scsi_request *request = container_of(task, struct scsi_request, task);
-	const struct scsi_device *device = queue_of(request)->device;
-	const struct scsi_lun_table *table = load_acquire(&device->table);
+	const struct scsi_lun_table *table = load_acquire(&queue_of(request)->device->table);
 
-	return scsi_table_list(table, request->lq ? request->lq->lun->target : request->target,
-			       luns, max);
+	return scsi_table_list(table, target_of(request), luns, max);
 }
 
 /* A LUN that is held now would be disturbed; what waits for us does not wait for its own peer use. */
@@ -258,6 +270,7 @@ static const struct scsi_task_ops task_ops = {
 	.exclusive_end = scsi_lun_queue_exclusive_end,
 	.abort_marked = scsi_lun_queue_abort_marked,
 	.list_luns = list_luns,
+	.luns_reported = luns_reported,
 	.peer_get = peer_get,
 	.peer_put = peer_put,
 };

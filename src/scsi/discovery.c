@@ -56,9 +56,8 @@ void scsi_report_luns(struct scsi_task *task)
 		scsi_task_bad_cdb(task, 2, -1);
 		return;
 	}
-	/* before the list is made: a change after it is news again */
-	if (task->nexus)
-		scsi_nexus_clear_attention(task->nexus, SCSI_ASC_REPORTED_LUNS_CHANGED);
+	/* before the list is made: a change after it is news again (SPC-3, 6.21: for all units of the target) */
+	task->ops->luns_reported(task);
 	if (!collect_luns(task, &count))
 		return;
 	if (luns)

@@ -280,6 +280,12 @@ static unsigned fixture_list_luns(struct scsi_task *task, uint64_t *luns, unsign
 	return fixture->lun_count;
 }
 
+static void fixture_luns_reported(struct scsi_task *task)
+{
+	if (task->nexus)
+		scsi_nexus_clear_attention(task->nexus, SCSI_ASC_REPORTED_LUNS_CHANGED);
+}
+
 static int fixture_peer_get(struct scsi_task *task, uint64_t naa, struct scsi_peer *ret_peer)
 {
 	struct scsi_fixture *fixture = run_of(task)->fixture;
@@ -307,6 +313,7 @@ static const struct scsi_task_ops fixture_ops = {
 	.exclusive = fixture_exclusive,
 	.abort_marked = fixture_abort_marked,
 	.list_luns = fixture_list_luns,
+	.luns_reported = fixture_luns_reported,
 	.peer_get = fixture_peer_get,
 	.peer_put = fixture_peer_put,
 };

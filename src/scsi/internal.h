@@ -371,7 +371,6 @@ unsigned scsi_sense_format(const struct scsi_sense *sense, bool descriptor,
 /* Takes the first pending one; SCSI_ASC_NONE when there is none. Exactly one of two concurrent callers gets it. */
 enum scsi_asc scsi_nexus_take_attention(struct scsi_nexus *nexus);
 enum scsi_asc scsi_nexus_peek_attention(const struct scsi_nexus *nexus);
-void scsi_nexus_clear_attention(struct scsi_nexus *nexus, enum scsi_asc attention);
 /* Every nexus of the unit but `except` (may be NULL). Under the unit's lock. */
 void scsi_unit_attention_others(struct scsi_unit *unit, const struct scsi_nexus *except,
 				enum scsi_asc attention);

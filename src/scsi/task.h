@@ -47,6 +47,8 @@ struct scsi_task_ops {
 	/* The LUNs of the task's target, as REPORT LUNS wants them (SAM-5, 4.7: 8 bytes each, big-endian), ascending; returns how
 	 * many there are, fills at most max. */
 	unsigned (*list_luns)(struct scsi_task *task, uint64_t *luns, unsigned max);
+	/* The initiator is about to be told the LUNs: REPORTED LUNS DATA HAS CHANGED is news no more at any LUN of the target. */
+	void (*luns_reported)(struct scsi_task *task);
 	/* -ENOENT when this initiator sees no such unit. */
 	int (*peer_get)(struct scsi_task *task, uint64_t naa, struct scsi_peer *ret_peer);
 	void (*peer_put)(struct scsi_task *task, struct scsi_peer *peer);

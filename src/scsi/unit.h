@@ -88,6 +88,8 @@ struct scsi_unit *scsi_nexus_unit(const struct scsi_nexus *nexus);
 void scsi_nexus_lost(struct scsi_nexus *nexus, enum scsi_asc attention);
 /* Establishes a unit attention: one of those of attention.c. Any thread. */
 void scsi_nexus_attention(struct scsi_nexus *nexus, enum scsi_asc attention);
+/* That one is news no more. Any thread. */
+void scsi_nexus_clear_attention(struct scsi_nexus *nexus, enum scsi_asc attention);
 /* May the medium be taken away (PREVENT ALLOW MEDIUM REMOVAL by anybody)? Any thread. */
 bool scsi_unit_removal_prevented(struct scsi_unit *unit);
 
