@@ -60,11 +60,11 @@ def scsi_daemon(bench, blockdevs, luns, sock, objects=(), export="", monitor=Non
 def load(bench, sock, *options, seconds=None):
     argv = [str(bench.build / "bench/disk_load"), f"--seconds={seconds or bench.args.seconds}", *options, sock]
     bench.show(argv)
-    return json.loads(subprocess.run(argv, check=True, stdout=subprocess.PIPE).stdout)["jobs"]
+    return json.loads(subprocess.run(argv, check=True, stdout=subprocess.PIPE).stdout)
 
 
 def one(bench, sock, *options):
-    job = load(bench, sock, *options)[0]
+    job = load(bench, sock, *options)["jobs"][0]
     return {"iops": job["iops"], "p50_us": job["p50_us"], "p99_us": job["p99_us"]}
 
 
@@ -91,7 +91,7 @@ def run_scsi_table(bench, kind, iothreads):
     objects = [f"iothread,id=t{i}" for i in range(iothreads)]
     mapping = "".join(f",iothread-vq-mapping.{i}.iothread=t{i}" for i in range(iothreads))
     with scsi_daemon(bench, fixed_cost(bench, kind), [("disk", 0, 0)], sock, objects, f",num-queues=4{mapping}", cpu=None):
-        return sum(job["iops"] for job in load(bench, sock, "--scsi=0:0", "--jobs=4", "--depth=16", "--sleep"))
+        return sum(job["iops"] for job in load(bench, sock, "--scsi=0:0", "--jobs=4", "--depth=16", "--sleep")["jobs"])
 
 
 def figure_scsi_iothreads(bench):
@@ -140,16 +140,19 @@ def unplug(qmp):
 
 
 def neighbour(bench, sock, monitor, act=None, options=()):
-    """Latency of B while act() is done to A; A is busy too."""
+    """Latency of B while act() is done to A, or the load resets it by itself; A is busy too."""
     options = ["--scsi=0:0", "--scsi=0:1", "--jobs=2", "--depth=4", "--sleep", "--tolerate", *options]
     started = time.monotonic()
     if act:
         with Disturbance(monitor, act) as disturbance:
-            a, b = load(bench, sock, *options)
+            told = load(bench, sock, *options)
         times = disturbance.count / (time.monotonic() - started)
     else:
-        a, b = load(bench, sock, *options)
-        times = 0
+        told = load(bench, sock, *options)
+        times = told["resets"] / bench.args.seconds
+    a, b = told["jobs"]
+    if told["failed_resets"]:
+        raise SystemExit(f"figures: {told['failed_resets']} resets were refused")
     return {"p50_us": b["p50_us"], "p99_us": b["p99_us"], "iops": b["iops"], "iops_of_A": a["iops"], "times_per_s": times}
 
 
@@ -158,8 +161,8 @@ def figure_neighbour(bench):
     both have four 4 KiB reads in flight from clients that sleep, each LUN's disk answers after 200 us, each queue has an IOThread of its own.
     Wanted: p99 of B unchanged within noise. Rounds take turns.
 
-    `times_per_s` tells how often it was done to A (resets are counted by the client, not here); the disturber and its messages share the two
-    CPUs with the clients and both IOThreads, and that is the noise that is left."""
+    `times_per_s` tells how often it was done to A; the disturber and its messages share the two CPUs with the clients and both IOThreads, and
+    that is the noise that is left."""
     sock, monitor = bench.socket(), bench.socket()
     nodes = []
     for name in "ab":
