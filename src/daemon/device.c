@@ -5,6 +5,7 @@
 #include "daemon/export.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -96,6 +97,35 @@ static int open_disk(struct shown_disk *disk, const struct device_spec *spec, st
 	return scsi_disk_new(&config, &disk->disk, error);
 }
 
+/* Whoever sees the same name twice takes it for two ways to one disk, and writes to either. */
+static int check_wwn(const struct shown_disk *disk, const struct device_spec *spec,
+		     struct error *error)
+{
+	const struct scsi_unit *unit = scsi_disk_unit(disk->disk);
+	const struct shown_disk *other;
+
+	TAILQ_FOREACH(other, &disk->devices->disks, next)
+	if (scsi_unit_wwn(scsi_disk_unit(other->disk)) == scsi_unit_wwn(unit))
+		break;
+	if (!other)
+		return 0;
+	if (spec->wwn)
+		return error_set(error, -EEXIST,
+				 "Property 'scsi-hd.wwn' can't take value '0x%016" PRIx64
+				 "', it's in use by the disk of node '%s'",
+				 scsi_unit_wwn(unit), other->node->name);
+	return error_set(
+		error, -EEXIST,
+		"Property 'scsi-hd.serial' can't take value '%s', the WWN made of it is in use "
+		"by the disk of node '%s'",
+		scsi_unit_serial(unit), other->node->name);
+}
+
+static void discarded(void *opaque)
+{
+	free(opaque);
+}
+
 static int make_disk(struct devices *devices, struct block_node *node,
 		     const struct device_spec *spec, struct shown_disk **ret_disk,
 		     struct error *error)
@@ -111,6 +141,11 @@ static int make_disk(struct devices *devices, struct block_node *node,
 	result = open_disk(disk, spec, error);
 	if (result) {
 		free(disk);
+		return result;
+	}
+	result = check_wwn(disk, spec, error);
+	if (result) {
+		scsi_disk_free(disk->disk, discarded, disk);
 		return result;
 	}
 	TAILQ_INSERT_TAIL(&devices->disks, disk, next);

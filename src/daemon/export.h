@@ -52,11 +52,12 @@ struct export_queue_info {
 	const char *iothread; /* NULL: the main loop */
 	pid_t tid;
 	const char *state;
+	bool set_up; /* by the client that is there */
 	struct lane_stats stats;
 };
 
 unsigned export_queue_count(const struct export *export);
-/* False when no client has set it up. */
+/* False when nobody knows yet who will serve it: it is not mapped, and no client has set it up. */
 bool export_get_queue(const struct export *export, unsigned index,
 		      struct export_queue_info *ret_info);
 /* A line for each queue that is set up. */

@@ -11,15 +11,28 @@ unsigned export_queue_count(const struct export *export)
 	return export->queue_count;
 }
 
-static void get_thread(const struct export_queue *queue, struct export_queue_info *info)
+/* Who serves it, or will. */
+static const struct iothread *thread_of(const struct export_queue *queue)
+{
+	return queue->lane ? queue->used : queue->mapped;
+}
+
+static bool is_known(const struct export *export, unsigned index)
+{
+	const struct export_queue *queue = &export->queues[index];
+
+	return queue->lane || queue->mapped || index < export->type->fixed_queues;
+}
+
+static void get_thread(const struct iothread *iothread, struct export_queue_info *info)
 {
 	cpu_set_t set;
 
 	CPU_ZERO(&set);
-	if (queue->used) {
-		info->iothread = iothread_id(queue->used);
-		info->tid = iothread_tid(queue->used);
-		iothread_get_cpus(queue->used, &set);
+	if (iothread) {
+		info->iothread = iothread_id(iothread);
+		info->tid = iothread_tid(iothread);
+		iothread_get_cpus(iothread, &set);
 	} else {
 		info->iothread = NULL;
 		info->tid = gettid();
@@ -48,12 +61,14 @@ bool export_get_queue(const struct export *export, unsigned index,
 	const struct export_queue *queue = &export->queues[index];
 	char name[EXPORT_QUEUE_NAME_MAX];
 
-	if (!queue->lane)
+	if (!is_known(export, index))
 		return false;
+	*ret_info = (struct export_queue_info){ .set_up = queue->lane };
 	snprintf(ret_info->name, sizeof(ret_info->name), "%s",
 		 export->type->queue_name(index, name, sizeof(name)));
-	get_thread(queue, ret_info);
-	lane_get_stats(queue->lane, &ret_info->stats);
+	get_thread(thread_of(queue), ret_info);
+	if (queue->lane)
+		lane_get_stats(queue->lane, &ret_info->stats);
 	ret_info->state = name_state(queue, &ret_info->stats);
 	return true;
 }
@@ -75,7 +90,7 @@ void export_print_map(const struct export *export)
 	unsigned i, count = 0;
 
 	for (i = 0; i < export->queue_count; i++) {
-		if (!export_get_queue(export, i, &info))
+		if (!export_get_queue(export, i, &info) || !info.set_up)
 			continue;
 		print_queue(export, &info);
 		count++;

@@ -30,7 +30,7 @@ static const struct option_spec specs[] = {
 	  .offset = offsetof(struct map_options, format),
 	  .choices = format_names },
 	{ .name = "all",
-	  .help = "show the queues too that no client has set up",
+	  .help = "show the queues too that the client has not set up",
 	  .kind = OPTION_FLAG,
 	  .offset = offsetof(struct map_options, all) },
 	{ .name = "timeout",
@@ -146,7 +146,7 @@ static int print_queues(const json_t *queues, bool all)
 	table_print(&table, stdout);
 	table_fini(&table);
 	if (stopped)
-		printf("  %u queue%s not set up by a client\n", stopped, stopped > 1 ? "s" : "");
+		printf("  %u queue%s not set up by the client\n", stopped, stopped > 1 ? "s" : "");
 	return result;
 }
 
@@ -196,7 +196,7 @@ static int print_export(const json_t *export, bool all)
 		 is_connected ? "connected" : "no client", is_ending ? ", being deleted" : "");
 	result = print_heading(heading);
 	if (result == 0)
-		result = print_queues(json_object_get(export, "queues"), all);
+		result = print_queues(json_object_get(export, "queues"), all || !is_connected);
 	if (result == 0)
 		result = print_devices(json_object_get(export, "devices"));
 	putchar('\n');

@@ -255,10 +255,11 @@ export disk: vhost-user-blk, node n, connected
   queue  iothread  thread  cpus  last  state    in flight  requests  kicks  calls
   0      t0           100  0-1      1  running          7   1234567      3      4
   1      main         100  0-1      -  broken           0        12      3      4
-  2 queues not set up by a client
+  2 queues not set up by the client
 
 export adapter: vhost-user-scsi, no client, being deleted
-  1 queue not set up by a client
+  queue  iothread  thread  cpus  last  state    in flight  requests  kicks  calls
+  ctrl   main         100  0-1      -  stopped          0        12      3      4
   device  drive  target  lun  serial  wwn  in flight  held  requests
   d0      n?[1m       3   12  s       0x5          1     2         9
 

@@ -210,6 +210,19 @@ class Protocol(Adapters):
         served = {thread["id"]: [queue["queue"] for queue in thread["queues"]] for thread in monitor.run("query-iothreads")}
         self.assertEqual(served, {"t0": ["1"], "t1": ["0", "2"]})
 
+    def test_mapping_when_no_client_then_it_is_known_all_the_same(self):
+        keys = "num-queues=2,iothread-vq-mapping.0.iothread=t0"
+        options = [*self.adapter(more=keys), *self.adapter("s1", self.folder / "other")]  # the second one's IOThreads are not known yet
+        daemon, monitor = self.with_monitor("--object", "iothread,id=t0", *ram("n0"), *options, *disk("n0"))
+        exports = {export["id"]: export for export in monitor.run("query-block-exports")}
+        told = [(queue["queue"], queue["iothread"], queue["state"], queue["in-flight"]) for queue in exports["s0"]["queues"]]
+        self.assertEqual(told, [(name, thread, "stopped", 0) for name, thread in
+                                (("ctrl", "main"), ("event", "main"), ("0", "t0"), ("1", "t0"))])
+        self.assertEqual([queue["queue"] for queue in exports["s1"]["queues"]], ["ctrl", "event"])
+        (thread,) = monitor.run("query-iothreads")
+        self.assertEqual({queue["thread-id"] for queue in exports["s0"]["queues"]}, {daemon.pid, thread["thread-id"]})
+        self.assertEqual([queue["queue"] for queue in thread["queues"]], ["0", "1"])
+
     def test_client_when_it_vanishes_in_flight_then_next_is_served(self):
         daemon = self.daemon(*slow("n0", 50), *self.adapter(), *disk("n0"))
         counts = []
@@ -373,6 +386,19 @@ class Plugging(Adapters):
                 monitor.run("device_add", driver="scsi-hd", id="d1", drive="n1", bus="s0.0", **keys)
         self.assertEqual(monitor.run("query-block-exports"), before)
         monitor.run("blockdev-del", **{"node-name": "n1"})
+
+
+    def test_disk_when_its_name_is_in_use_then_refused(self):
+        keys = "wwn=0x5000c500a1b2c3d4,serial=one"
+        _, monitor = self.with_monitor(*ram("n0"), *ram("n1"), *ram("n2"), *self.adapter(), *disk("n0", more=keys), *disk("n2", more="serial=two"))
+        add = lambda **keys: monitor.run("device_add", driver="scsi-hd", id="d1", drive="n1", bus="s0.0", **keys)  # noqa: E731
+        with self.assertRaisesRegex(RuntimeError, "Property 'scsi-hd.wwn' can't take value '0x5000c500a1b2c3d4', it's in use by the disk of node 'n0'$"):
+            add(wwn="0x5000c500a1b2c3d4")
+        with self.assertRaisesRegex(RuntimeError, "Property 'scsi-hd.serial' can't take value 'two', the WWN made of it is in use by the disk of node 'n2'$"):
+            add(serial="two")
+        add(serial="one")
+        monitor.run("device_del", id="d1")
+        monitor.wait_event("DEVICE_DELETED", device="d1")
 
 
 class Sizes(Adapters):
