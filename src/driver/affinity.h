@@ -27,7 +27,8 @@
 /* How good a spread is. Clusters of one CPU each do not count as such. */
 struct affinity_figures {
 	unsigned largest, smallest; /* CPUs of a queue */
-	unsigned split_cores;       /* whose SMT siblings are in more than one queue */
+	unsigned cores;             /* that have SMT siblings */
+	unsigned split_cores;       /* whose siblings are in more than one queue */
 	unsigned cluster_crossings; /* queues with CPUs of more than one cluster */
 	unsigned domain_crossings;  /* of more than one last-level cache */
 	unsigned node_crossings;    /* of more than one NUMA node */

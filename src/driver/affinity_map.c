@@ -74,8 +74,10 @@ void affinity_figures_fill(const struct topology *topology, struct affinity_spre
 		figures.smallest = MIN(figures.smallest, weight);
 		cpus += weight;
 	}
-	for (unsigned i = 0; i < topology->cores.count; i++)
+	for (unsigned i = 0; i < topology->cores.count; i++) {
+		figures.cores += hwloc_bitmap_weight(topology->cores.sets[i].cpus) > 1;
 		figures.split_cores += core_is_split(spread, topology->cores.sets[i].cpus);
+	}
 	figures.cluster_crossings = count_crossings(spread, &topology->clusters);
 	figures.domain_crossings = count_crossings(spread, &topology->domains);
 	figures.node_crossings = count_crossings(spread, &topology->nodes);

@@ -270,10 +270,14 @@ static int options_check(const struct topology_options *options, struct error *e
 int topology_open(const struct topology_options *options, struct topology *ret_topology,
 		  struct error *error)
 {
+	struct error unseen;
 	struct topology topology;
 	hwloc_topology_t machine;
-	int ret = options_check(options, error);
+	int ret;
 
+	if (!error)
+		error = &unseen;
+	ret = options_check(options, error);
 	if (ret < 0)
 		return ret;
 	if (topology_init(&topology) < 0)

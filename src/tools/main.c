@@ -12,7 +12,7 @@ static const struct {
 	{ "bench", "measure a disk, in fio's words", tool_bench },
 	{ "ctl", "send a command to a daemon's control socket", tool_ctl },
 	{ "info", "show what a disk's back end offers", tool_info },
-	{ "map", "show what a daemon serves, and which thread serves it", tool_map },
+	{ "map", "show who serves what, and how queues spread over CPUs", tool_map },
 };
 
 static void help_print(void)

@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: MIT
-/* `ringlane map`: asks a control socket for exports and IOThreads, and shows who serves what. The main thread. */
+/*
+ * `ringlane map`: asks a control socket for exports and IOThreads, and shows who serves what; or shows how queues spread over a
+ * machine (map_spread.c). The main thread.
+ */
+#include "tools/map.h"
+
 #include "base/clock.h"
 #include "control/client.h"
 #include "tools/map_table.h"
@@ -13,14 +18,15 @@
 
 #define TIMEOUT_NS (30 * NS_PER_S)
 #define CELL_MAX 64
+#define QUEUES_MAX 65535
 
-struct map_options {
-	unsigned format;
-	bool all;
-	uint64_t timeout_ns;
-};
+static const char *const format_names[] = { "normal", "json", "masks", NULL };
 
-static const char *const format_names[] = { "normal", "json", NULL };
+#define MAP_TEXT(option, field_name, word, text)                                  \
+	{                                                                         \
+		.name = option, .value = word, .help = text, .kind = OPTION_TEXT, \
+		.offset = offsetof(struct map_options, field_name)                \
+	}
 
 static const struct option_spec specs[] = {
 	{ .name = "format",
@@ -38,17 +44,49 @@ static const struct option_spec specs[] = {
 	  .help = "longest wait for an answer, 0: for ever (30)",
 	  .kind = OPTION_SECONDS,
 	  .offset = offsetof(struct map_options, timeout_ns) },
+	MAP_TEXT("topology", topology, "MACHINE", "a machine in hwloc's words (this one)"),
+	{ .name = "queues",
+	  .value = "N",
+	  .help = "spread N queues over its CPUs (one for each)",
+	  .kind = OPTION_NUMBER,
+	  .offset = offsetof(struct map_options, queues),
+	  .min = 1,
+	  .max = QUEUES_MAX },
+	{ .name = "poll-queues",
+	  .value = "N",
+	  .help = "of them the last N without interrupts (0)",
+	  .kind = OPTION_NUMBER,
+	  .offset = offsetof(struct map_options, poll_queues),
+	  .max = QUEUES_MAX - 1 },
+	MAP_TEXT("allowed", allowed, "LIST", "CPUs that may be used (all)"),
+	MAP_TEXT("poll-allowed", poll_allowed, "LIST", "CPUs for poll queues (as allowed)"),
+	MAP_TEXT("isolated", isolated, "LIST", "CPUs that are not used (the kernel's)"),
+	{ .name = "keep-isolated",
+	  .help = "use isolated CPUs, as Linux does",
+	  .kind = OPTION_FLAG,
+	  .offset = offsetof(struct map_options, keep_isolated) },
+	MAP_TEXT("possible", possible, "LIST", "CPUs that the described machine has (all)"),
+	MAP_TEXT("present", present, "LIST", "those that are there already (all)"),
+	MAP_TEXT("queue-cpus", queue_cpus, "LIST/LIST...",
+		 "CPUs of each queue, instead of the rule"),
 	{ .name = NULL },
 };
 
 static const struct option_table options_table = {
 	.command = "ringlane map",
-	.positional = "SOCKET",
+	.positional = "[SOCKET]",
 	.summary =
 		"Shows what the daemon with the control socket SOCKET serves: the queues of each export, the IOThread\n"
-		"and the CPUs of each queue, requests in flight, the disks behind SCSI adapters.",
+		"and the CPUs of each queue, requests in flight, the disks behind SCSI adapters.\n"
+		"Without SOCKET: how queues spread over the CPUs of a machine, described or this one.",
 	.specs = specs,
 };
+
+/* Options that go with a SOCKET; the others are about a machine. */
+static bool spec_is_of_socket(const struct option_spec *spec)
+{
+	return !strcmp(spec->name, "all") || !strcmp(spec->name, "timeout");
+}
 
 /* ---- asking ---- */
 
@@ -294,27 +332,60 @@ static int print_json(const json_t *map)
 	return result < 0 ? -EIO : 0;
 }
 
+/* Each option goes with what is shown. */
+static int options_check(const struct map_options *options, const struct options_parsed *parsed,
+			 struct error *error)
+{
+	bool is_daemon = parsed->positional != NULL;
+
+	for (unsigned i = 0; i < parsed->count; i++) {
+		const struct option_spec *spec = parsed->given[i].spec;
+
+		if (spec->offset == offsetof(struct map_options, format))
+			continue;
+		if (spec_is_of_socket(spec) != is_daemon)
+			return error_set(error, -EINVAL,
+					 is_daemon ? "--%s is about a machine, not a SOCKET" :
+						     "--%s needs a SOCKET",
+					 spec->name);
+	}
+	if (is_daemon && options->format == MAP_MASKS)
+		return error_set(error, -EINVAL, "--format=masks is about a machine, not a SOCKET");
+	if (!is_daemon && parsed->count == 0)
+		return error_set(error, -EINVAL,
+				 "a SOCKET is wanted, or --queues for this machine, see --help");
+	return 0;
+}
+
+static int map_daemon(const char *path, const struct map_options *options, struct error *error)
+{
+	json_t *map = NULL;
+	int result = map_read(path, options->timeout_ns, &map, error);
+
+	if (result)
+		return result;
+	result = options->format == MAP_JSON ? print_json(map) : print_normal(map, options->all);
+	json_decref(map);
+	return result ? error_set(error, -EIO, "cannot write") : 0;
+}
+
 int tool_map(int argc, char **argv)
 {
 	struct map_options options = { .timeout_ns = TIMEOUT_NS };
 	struct options_parsed parsed;
 	struct error error = { 0 };
-	json_t *map = NULL;
 	int result = options_parse(&options_table, argc, argv, &options, &parsed, &error);
 
 	if (result == 1) {
 		options_print_help(&options_table);
 		return 0;
 	}
-	if (result == 0 && !parsed.positional)
-		result = error_set(&error, -EINVAL, "a SOCKET is wanted, see --help");
 	if (result == 0)
-		result = map_read(parsed.positional, options.timeout_ns, &map, &error);
-	if (result)
-		return tool_fail(options_table.command, &error);
-	result = options.format ? print_json(map) : print_normal(map, options.all);
-	json_decref(map);
-	if (result || fflush(stdout) != 0)
-		return tool_fail(options_table.command, &(struct error){ .text = "cannot write" });
-	return 0;
+		result = options_check(&options, &parsed, &error);
+	if (result == 0)
+		result = parsed.positional ? map_daemon(parsed.positional, &options, &error) :
+					     map_spread(&options, &error);
+	if (result == 0 && fflush(stdout) != 0)
+		result = error_set(&error, -EIO, "cannot write");
+	return result ? tool_fail(options_table.command, &error) : 0;
 }

@@ -68,10 +68,13 @@ static const char *cell_text(const struct table *table, unsigned row, unsigned c
 		     table->columns[column].title;
 }
 
+/* Empty cells at a row's end are left out. */
 static void print_row(const struct table *table, unsigned row, const int *widths, FILE *file)
 {
 	unsigned column, last = table->column_count - 1;
 
+	while (last > 0 && !*cell_text(table, row, last))
+		last--;
 	for (column = 0; column <= last; column++) {
 		int width = table->columns[column].is_number ? widths[column] :
 			    column < last                    ? -widths[column] :
