@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * libringlane: drive virtio block devices from user space.
+ * libringlane: drive virtio disks from user space.
  *
  * A device has queues; each queue belongs to one thread at a time and shares no cache line with
  * another. Requests are asynchronous: queue some, submit them together, reap their completions by
@@ -49,10 +49,13 @@ struct ringlane_options {
 	unsigned timeout_ms; /* for each answer of the back end; 0: 5000 */
 	bool read_only;      /* refuse writes here */
 	size_t mem_size;     /* bytes for ringlane_mem_alloc beside the rings; see there */
+	unsigned cdb_size;   /* SCSI: bytes of a command, 16 to 260; 0: what the device has (32) */
+	unsigned sense_size; /* SCSI: bytes of sense data, 14 to 252; 0: what the device has (96) */
 };
 
 /**
- * URI: `vhost-user-blk:PATH`, the path of a listening Unix socket. options may be NULL.
+ * URI: `vhost-user-blk:PATH` or `vhost-user-scsi:PATH[?target=T&lun=L]` (scsi.h), the path of a listening Unix socket.
+ * options may be NULL.
  *
  * Returns 0; -EINVAL bad URI or option; -ENOTSUP the device
  * lacks what a disk needs (VERSION_1, a configuration space); -EPROTO its answers make no sense;
@@ -86,15 +89,17 @@ struct ringlane_info {
 	unsigned queue_max, queues; /* of the device; in use */
 	unsigned queue_size;        /* entries */
 	unsigned mem_slots;         /* regions that can be allocated and registered, about */
+	unsigned device_id;         /* virtio's: 2 a block device, 8 a SCSI one (scsi.h) */
+	uint64_t request_max;       /* bytes of a read or write */
 };
 
 /** As of ringlane_open or the last ringlane_event. On the thread of that. */
 RINGLANE_API void ringlane_get_info(const struct ringlane_device *device,
 				    struct ringlane_info *ret_info);
-/** Readable when the device told a configuration change (resize) or is gone. */
+/** Readable when the device told a configuration change (resize), sent an event (scsi.h) or is gone. */
 RINGLANE_API int ringlane_event_fd(const struct ringlane_device *device);
 /**
- * 1: the configuration changed and info is fresh; 0: nothing; -ECONNRESET: the device is gone; any
+ * 1: the configuration changed and info is fresh, or SCSI events came; 0: nothing; -ECONNRESET: the device is gone; any
  * other -errno: it changed and could not be read, info is as before.
  */
 RINGLANE_API int ringlane_event(struct ringlane_device *device);
@@ -175,7 +180,7 @@ RINGLANE_API int ringlane_submit(struct ringlane_queue *queue);
 
 struct ringlane_completion {
 	void *user_data;
-	int result; /* 0, -EIO, -EOPNOTSUPP, -EPROTO: the device did not say how it went */
+	int result; /* 0, -EIO, -EOPNOTSUPP, -EPROTO: the device did not say how it went; SCSI: also others (scsi.h) */
 };
 
 /**

@@ -8,8 +8,8 @@
  *
  * On the queue's thread. No system calls.
  */
-#include "base/overflow.h"
-#include "driver/queue.h"
+#include "driver/scsi.h"
+#include "driver/transfer.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -33,12 +33,6 @@ static inline struct queue_line *line_fill(struct ringlane_queue *queue, uint32_
 	return line;
 }
 
-/* Of what lies in the queue's part of the shared memory. */
-static inline uint64_t shared_addr(const struct ringlane_queue *queue, const void *addr)
-{
-	return (uintptr_t)addr + queue->shared_delta;
-}
-
 /* sg[0] and sg[data_count + 1] are filled here. Afterwards the request is the ring's. */
 static inline int chain_add(struct ringlane_queue *queue, struct queue_line *line,
 			    struct virtq_sg *sg, unsigned data_count, enum direction direction,
@@ -48,9 +42,9 @@ static inline int chain_add(struct ringlane_queue *queue, struct queue_line *lin
 	uint16_t id;
 	int ret;
 
-	sg[0] = (struct virtq_sg){ shared_addr(queue, &line->header), sizeof(line->header) };
+	sg[0] = (struct virtq_sg){ queue_shared_addr(queue, &line->header), sizeof(line->header) };
 	sg[data_count + 1] =
-		(struct virtq_sg){ shared_addr(queue, &line->status), sizeof(line->status) };
+		(struct virtq_sg){ queue_shared_addr(queue, &line->status), sizeof(line->status) };
 	ret = virtq_driver_add(&queue->ring, sg, data_count + 2 - in, in, &id);
 	if (unlikely(ret < 0))
 		return ret == -ENOSPC ? -EAGAIN : ret;
@@ -60,75 +54,23 @@ static inline int chain_add(struct ringlane_queue *queue, struct queue_line *lin
 	return 0;
 }
 
-static inline int queue_room(const struct ringlane_queue *queue)
-{
-	if (likely(queue->ring.free_count && !queue->ring.broken))
-		return 0;
-	return queue->ring.broken ? -EPROTO : -EAGAIN;
-}
-
 /* ---- read and write ---- */
-
-static inline int transfer_check(const struct ringlane_queue *queue, uint64_t bytes,
-				 uint64_t offset)
-{
-	const struct queue_limits *limits = queue->limits;
-
-	if (unlikely(!bytes || ((bytes | offset) & limits->block_mask)))
-		return -EINVAL;
-	if (unlikely(!range_fits(offset, bytes, load_relaxed(&limits->capacity))))
-		return -EINVAL;
-	return queue_room(queue);
-}
-
-/* Cuts a piece into segments that the device takes; returns how many segments there are now, or -errno. */
-static int segments_append(struct ringlane_queue *queue, const struct iovec *piece, unsigned count)
-{
-	uint32_t limit = queue->limits->segment_bytes_max;
-	size_t left = piece->iov_len;
-	uint64_t addr;
-
-	if (!memory_translate(&queue->cursor, queue->memory, piece->iov_base, left, &addr))
-		return -EFAULT;
-	while (left && count < queue->limits->seg_max) {
-		uint32_t bytes = (uint32_t)MIN(left, (size_t)limit);
-
-		queue->sg[++count] = (struct virtq_sg){ addr, bytes };
-		addr += bytes;
-		left -= bytes;
-	}
-	return left ? -EINVAL : (int)count;
-}
-
-static int transfer_bytes(const struct iovec *iov, unsigned count, uint64_t *ret_bytes)
-{
-	uint64_t bytes = 0;
-
-	for (unsigned i = 0; i < count; i++)
-		if (add_overflows(bytes, (uint64_t)iov[i].iov_len, &bytes))
-			return -EINVAL;
-	*ret_bytes = bytes;
-	return bytes > QUEUE_REQUEST_MAX ? -EINVAL : 0;
-}
 
 static int transfer_scattered(struct ringlane_queue *queue, uint32_t type, const struct iovec *iov,
 			      unsigned iov_count, uint64_t offset, void *user_data)
 {
 	enum direction direction = type == VIRTIO_BLK_T_IN ? FROM_DEVICE : TO_DEVICE;
+	const struct queue_limits *limits = queue->limits;
 	uint64_t bytes;
-	int ret = transfer_bytes(iov, iov_count, &bytes), count = 0;
+	int ret = transfer_bytes(iov, iov_count, QUEUE_REQUEST_MAX, &bytes), count;
 
 	if (ret == 0)
-		ret = transfer_check(queue, bytes, offset);
+		ret = transfer_check(queue, limits, bytes, offset);
 	if (ret < 0)
 		return ret;
-	for (unsigned i = 0; i < iov_count; i++) {
-		if (!iov[i].iov_len)
-			continue;
-		count = segments_append(queue, &iov[i], (unsigned)count);
-		if (count < 0)
-			return count;
-	}
+	count = transfer_segments(queue, limits, iov, iov_count, 1);
+	if (count < 0)
+		return count;
 	return chain_add(queue, line_fill(queue, type, offset), queue->sg, (unsigned)count,
 			 direction, user_data);
 }
@@ -145,7 +87,7 @@ static inline int transfer_plain(struct ringlane_queue *queue, uint32_t type, vo
 
 		return transfer_scattered(queue, type, &iov, 1, offset, user_data);
 	}
-	ret = transfer_check(queue, bytes, offset);
+	ret = transfer_check(queue, queue->limits, bytes, offset);
 	if (unlikely(ret < 0))
 		return ret;
 	if (unlikely(!memory_translate(&queue->cursor, queue->memory, data, bytes, &sg[1].addr)))
@@ -157,12 +99,16 @@ static inline int transfer_plain(struct ringlane_queue *queue, uint32_t type, vo
 int ringlane_read(struct ringlane_queue *queue, void *data, size_t bytes, uint64_t offset,
 		  void *user_data)
 {
+	if (unlikely(queue->kind != QUEUE_BLK))
+		return scsi_queue_read(queue, data, bytes, offset, user_data);
 	return transfer_plain(queue, VIRTIO_BLK_T_IN, data, bytes, offset, user_data);
 }
 
 int ringlane_write(struct ringlane_queue *queue, const void *data, size_t bytes, uint64_t offset,
 		   void *user_data)
 {
+	if (unlikely(queue->kind != QUEUE_BLK))
+		return scsi_queue_write(queue, data, bytes, offset, user_data);
 	if (unlikely(queue->limits->read_only))
 		return -EROFS;
 	return transfer_plain(queue, VIRTIO_BLK_T_OUT, (void *)data, bytes, offset, user_data);
@@ -171,12 +117,16 @@ int ringlane_write(struct ringlane_queue *queue, const void *data, size_t bytes,
 int ringlane_readv(struct ringlane_queue *queue, const struct iovec *iov, unsigned count,
 		   uint64_t offset, void *user_data)
 {
+	if (unlikely(queue->kind != QUEUE_BLK))
+		return scsi_queue_readv(queue, iov, count, offset, user_data);
 	return transfer_scattered(queue, VIRTIO_BLK_T_IN, iov, count, offset, user_data);
 }
 
 int ringlane_writev(struct ringlane_queue *queue, const struct iovec *iov, unsigned count,
 		    uint64_t offset, void *user_data)
 {
+	if (unlikely(queue->kind != QUEUE_BLK))
+		return scsi_queue_writev(queue, iov, count, offset, user_data);
 	if (queue->limits->read_only)
 		return -EROFS;
 	return transfer_scattered(queue, VIRTIO_BLK_T_OUT, iov, count, offset, user_data);
@@ -189,6 +139,8 @@ int ringlane_flush(struct ringlane_queue *queue, void *user_data)
 	struct virtq_sg sg[2];
 	int ret = queue_room(queue);
 
+	if (unlikely(queue->kind != QUEUE_BLK))
+		return scsi_queue_flush(queue, user_data);
 	if (!queue->limits->flush)
 		return -EOPNOTSUPP;
 	if (ret < 0)
@@ -202,6 +154,8 @@ int ringlane_get_id(struct ringlane_queue *queue, char *id, void *user_data)
 	struct virtq_sg sg[3];
 	int ret = queue_room(queue);
 
+	if (unlikely(queue->kind != QUEUE_BLK))
+		return scsi_queue_get_id(queue, id, user_data);
 	if (ret < 0)
 		return ret;
 	if (!memory_translate(&queue->cursor, queue->memory, id, VIRTIO_BLK_ID_BYTES, &sg[1].addr))
@@ -216,34 +170,13 @@ struct ranges_kind {
 	uint64_t bytes_max;
 };
 
-static int ranges_check(const struct ringlane_queue *queue, const struct ranges_kind *kind,
-			const struct ringlane_range *ranges, unsigned count)
-{
-	uint64_t capacity = load_relaxed(&queue->limits->capacity);
-
-	if (queue->limits->read_only)
-		return -EROFS;
-	if (!kind->bytes_max || !queue->ranges)
-		return -EOPNOTSUPP;
-	if (!count || count > kind->count_max)
-		return -EINVAL;
-	for (unsigned i = 0; i < count; i++) {
-		if (!ranges[i].bytes || ranges[i].bytes > kind->bytes_max)
-			return -EINVAL;
-		if ((ranges[i].bytes | ranges[i].offset) & queue->limits->block_mask)
-			return -EINVAL;
-		if (!range_fits(ranges[i].offset, ranges[i].bytes, capacity))
-			return -EINVAL;
-	}
-	return queue_room(queue);
-}
-
 static int ranges_queue(struct ringlane_queue *queue, const struct ranges_kind *kind,
 			const struct ringlane_range *ranges, unsigned count, void *user_data)
 {
 	struct virtio_blk_discard_write_zeroes *wire;
 	struct virtq_sg sg[3];
-	int ret = ranges_check(queue, kind, ranges, count);
+	int ret = transfer_check_ranges(queue, queue->limits, ranges, count, kind->count_max,
+					kind->bytes_max);
 
 	if (ret < 0)
 		return ret;
@@ -254,7 +187,8 @@ static int ranges_queue(struct ringlane_queue *queue, const struct ranges_kind *
 			.num_sectors = htole32((uint32_t)(ranges[i].bytes >> SECTOR_SHIFT)),
 			.flags = htole32(kind->wire_flags),
 		};
-	sg[1] = (struct virtq_sg){ shared_addr(queue, wire), (uint32_t)(count * sizeof(*wire)) };
+	sg[1] = (struct virtq_sg){ queue_shared_addr(queue, wire),
+				   (uint32_t)(count * sizeof(*wire)) };
 	return chain_add(queue, line_fill(queue, kind->type, 0), sg, 1, TO_DEVICE, user_data);
 }
 
@@ -267,6 +201,8 @@ int ringlane_discard(struct ringlane_queue *queue, const struct ringlane_range *
 		.bytes_max = queue->limits->discard_max,
 	};
 
+	if (unlikely(queue->kind != QUEUE_BLK))
+		return scsi_queue_discard(queue, ranges, count, user_data);
 	return ranges_queue(queue, &kind, ranges, count, user_data);
 }
 
@@ -282,5 +218,7 @@ int ringlane_write_zeroes(struct ringlane_queue *queue, const struct ringlane_ra
 
 	if (flags & ~(unsigned)RINGLANE_UNMAP)
 		return -EINVAL;
+	if (unlikely(queue->kind != QUEUE_BLK))
+		return scsi_queue_write_zeroes(queue, ranges, count, flags, user_data);
 	return ranges_queue(queue, &kind, ranges, count, user_data);
 }

@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <linux/virtio_config.h>
+#include <linux/virtio_ids.h>
 #include <linux/virtio_ring.h>
 #include <poll.h>
 #include <sched.h>
@@ -57,9 +58,26 @@ static unsigned cpu_count(void)
 	return sched_getaffinity(0, sizeof(set), &set) < 0 ? 1 : (unsigned)CPU_COUNT(&set);
 }
 
-static unsigned queues_choose(const struct ringlane_info *info, unsigned wanted)
+/* Who leaves the choice leaves a queue to the device of a kind that needs one, where there are several. */
+static unsigned queues_choose(const struct ringlane_device *device, unsigned wanted)
 {
-	return MIN(wanted ? wanted : cpu_count(), MIN(info->queue_max, QUEUES_MAX));
+	unsigned max = MIN(device->info.queue_max, QUEUES_MAX);
+
+	if (wanted)
+		return MIN(wanted, max);
+	if (device->kind == DEVICE_SCSI && max > 1)
+		max--;
+	return MIN(cpu_count(), max);
+}
+
+static void rings_choose(struct ringlane_device *device, const struct ringlane_options *options)
+{
+	struct ringlane_info *info = &device->info;
+	bool spare;
+
+	info->queues = queues_choose(device, options->queues);
+	spare = device->kind == DEVICE_SCSI && info->queues < MIN(info->queue_max, QUEUES_MAX);
+	device->ring_count = device->ring_first + info->queues + spare;
 }
 
 /* ---- what the device says of itself ---- */
@@ -81,7 +99,13 @@ static int config_read(struct ringlane_device *device, struct ringlane_info *inf
 	return blk_config_parse(&config, MIN(size, (uint32_t)sizeof(config)), info, error);
 }
 
-static int negotiate(struct ringlane_device *device, struct error *error)
+static uint64_t features_known(const struct ringlane_device *device)
+{
+	return device->kind == DEVICE_SCSI ? scsi_features_known() : blk_features_known();
+}
+
+static int negotiate(struct ringlane_device *device, const struct ringlane_options *options,
+		     struct error *error)
 {
 	struct ringlane_info *info = &device->info;
 	struct transport_facts facts;
@@ -89,13 +113,17 @@ static int negotiate(struct ringlane_device *device, struct error *error)
 
 	device->transport->ops->get_facts(device->transport, &facts);
 	info->features = facts.features;
-	info->features_acked = facts.features & blk_features_known();
+	info->features_acked = facts.features & features_known(device);
 	info->protocol_features = facts.protocol_features;
 	info->mem_slots = facts.mem_slots;
+	info->device_id = device->kind == DEVICE_SCSI ? VIRTIO_ID_SCSI : VIRTIO_ID_BLOCK;
+	info->request_max = QUEUE_REQUEST_MAX;
 	if (!(info->features_acked >> VIRTIO_F_VERSION_1 & 1))
 		return error_set(error, -ENOTSUP, "the device does not offer VIRTIO_F_VERSION_1");
 	ret = device->transport->ops->set_features(device->transport, info->features_acked, error);
 	info->features_acked |= facts.features_own;
+	if (ret == 0 && device->kind == DEVICE_SCSI)
+		return scsi_device_config(device, options, facts.queue_max, info, error);
 	if (ret == 0)
 		ret = config_read(device, info, error);
 	info->queue_max = MIN(info->queue_max, facts.queue_max);
@@ -134,15 +162,41 @@ static bool device_acked(const struct ringlane_device *device, unsigned feature)
 	return device->info.features_acked >> feature & 1;
 }
 
-static struct queue_setup setup_of(struct ringlane_device *device)
+static enum queue_kind ring_kind(const struct ringlane_device *device, unsigned ring)
 {
+	if (device->kind == DEVICE_BLK)
+		return QUEUE_BLK;
+	return ring == 0 ? QUEUE_CONTROL : ring == 1 ? QUEUE_EVENT : QUEUE_SCSI;
+}
+
+static uint16_t ring_size(const struct ringlane_device *device, enum queue_kind kind)
+{
+	switch (kind) {
+	case QUEUE_CONTROL:
+		return SCSI_CONTROL_SIZE;
+	case QUEUE_EVENT:
+		return SCSI_EVENT_BUFFERS;
+	default:
+		return (uint16_t)device->info.queue_size;
+	}
+}
+
+static struct queue_setup setup_of(struct ringlane_device *device, unsigned ring)
+{
+	enum queue_kind kind = ring_kind(device, ring);
+
 	return (struct queue_setup){
+		.kind = kind,
+		.tag_base = (uint64_t)ring << 48,
+		.cdb_size = (uint16_t)device->scsi.config.cdb_size,
+		.sense_size = (uint16_t)device->scsi.config.sense_size,
 		.limits = &device->limits,
 		.memory = &device->memory,
-		.size = (uint16_t)device->info.queue_size,
+		.size = ring_size(device, kind),
 		.indirect = device_acked(device, VIRTIO_RING_F_INDIRECT_DESC),
 		.event_idx = device_acked(device, VIRTIO_RING_F_EVENT_IDX),
-		.has_ranges = device->info.discard_max || device->info.write_zeroes_max,
+		.has_ranges = kind == QUEUE_SCSI || device->info.discard_max ||
+			      device->info.write_zeroes_max,
 		.gone_fd = device->transport->ops->gone_fd(device->transport),
 		.gone_events = device->transport->gone_events,
 		.shared_delta = dma_region_delta(&device->shared),
@@ -152,7 +206,7 @@ static struct queue_setup setup_of(struct ringlane_device *device)
 static int queue_start(struct ringlane_device *device, unsigned index, struct error *error)
 {
 	const struct transport_ops *ops = device->transport->ops;
-	struct ringlane_queue *queue = device->queues[index];
+	struct ringlane_queue *queue = device->rings[index];
 	const struct virtq_memory *memory = &queue->ring.memory;
 	const struct transport_ring ring = {
 		.size = queue->ring.size,
@@ -175,39 +229,57 @@ static int queue_start(struct ringlane_device *device, unsigned index, struct er
 	return 0;
 }
 
-static int queues_new(struct ringlane_device *device, size_t bytes, struct error *error)
+/* Of all rings together. */
+static size_t rings_bytes(struct ringlane_device *device)
 {
-	const struct queue_setup setup = setup_of(device);
+	size_t bytes = 0;
+
+	for (unsigned i = 0; i < device->ring_count; i++) {
+		const struct queue_setup setup = setup_of(device, i);
+
+		bytes += queue_shared_bytes(&setup);
+	}
+	return bytes;
+}
+
+static int queues_new(struct ringlane_device *device, struct error *error)
+{
+	uint8_t *shared = device->shared.addr;
 	int ret = 0;
 
-	for (unsigned i = 0; ret == 0 && i < device->info.queues; i++)
-		ret = queue_new(&setup, (uint8_t *)device->shared.addr + i * bytes,
-				&device->queues[i], error);
+	for (unsigned i = 0; ret == 0 && i < device->ring_count; i++) {
+		const struct queue_setup setup = setup_of(device, i);
+
+		ret = queue_new(&setup, shared, &device->rings[i], error);
+		shared += queue_shared_bytes(&setup);
+	}
+	if (ret == 0 && device->kind == DEVICE_SCSI)
+		scsi_device_set_rings(device);
 	return ret;
 }
 
-/* One region for the rings of all queues and the arena: some devices take few regions. */
+/* One region for all rings and the arena: some devices take few regions. */
 static int queues_make(struct ringlane_device *device, size_t arena_size, struct error *error)
 {
-	const struct queue_setup setup = setup_of(device);
-	size_t page = (size_t)sysconf(_SC_PAGESIZE), bytes = queue_shared_bytes(&setup);
-	size_t rings = (device->info.queues * bytes + page - 1) / page * page, total;
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), total;
+	size_t rings = (rings_bytes(device) + page - 1) / page * page;
 	int ret;
 
 	if (add_overflows(rings, arena_size, &total))
 		return error_set(error, -EINVAL, "mem_size is too large");
-	device->queues = calloc(device->info.queues, sizeof(struct ringlane_queue *));
-	if (!device->queues)
+	device->rings = calloc(device->ring_count, sizeof(struct ringlane_queue *));
+	if (!device->rings)
 		return error_set(error, -ENOMEM, "out of memory");
+	device->queues = device->rings + device->ring_first;
 	ret = dma_region_alloc(total, &device->shared, error);
 	if (ret == 0)
 		ret = device->transport->ops->mem_add(device->transport, &device->shared, error);
 	if (ret == 0)
-		ret = queues_new(device, bytes, error);
+		ret = queues_new(device, error);
 	if (ret == 0)
 		ret = device_arena_init(device, (uint8_t *)device->shared.addr + rings, arena_size,
 					error);
-	for (unsigned i = 0; ret == 0 && i < device->info.queues; i++)
+	for (unsigned i = 0; ret == 0 && i < device->ring_count; i++)
 		ret = queue_start(device, i, error);
 	return ret;
 }
@@ -225,9 +297,9 @@ int device_queues_stop(struct ringlane_device *device)
 
 static void queues_free(struct ringlane_device *device)
 {
-	for (unsigned i = 0; device->queues && i < device->info.queues; i++)
-		queue_free(device->queues[i]);
-	free(device->queues);
+	for (unsigned i = 0; device->rings && i < device->ring_count; i++)
+		queue_free(device->rings[i]);
+	free(device->rings);
 	dma_region_free(&device->shared);
 }
 
@@ -257,6 +329,8 @@ static int events_open(struct ringlane_device *device, struct error *error)
 		return error_set(error, -errno, "epoll_create1: %s", strerrordesc_np(errno));
 	ret = event_watch(device->event_fd, transport->ops->gone_fd(transport),
 			  (uint32_t)transport->gone_events);
+	if (ret == 0 && device->kind == DEVICE_SCSI)
+		ret = event_watch(device->event_fd, device->scsi.event->call_fd, EPOLLIN);
 	if (ret == 0)
 		ret = event_watch(device->event_fd, transport->ops->event_fd(transport), EPOLLIN);
 	return ret < 0 ? error_set(error, ret, "epoll_ctl: %s", strerrordesc_np(-ret)) : 0;
@@ -296,10 +370,10 @@ int ringlane_event(struct ringlane_device *device)
 	if (ret < 0)
 		epoll_ctl(device->event_fd, EPOLL_CTL_DEL,
 			  device->transport->ops->event_fd(device->transport), NULL);
-	if (ret > 0)
-		ret = config_refresh(device);
+	if (device->kind == DEVICE_SCSI)
+		ret = scsi_device_event(device);
 	else
-		ret = 0;
+		ret = ret > 0 ? config_refresh(device) : 0;
 	return device_is_gone(device) ? -ECONNRESET : ret;
 }
 
@@ -315,6 +389,7 @@ static int transport_open(const struct uri *uri, const struct ringlane_options *
 {
 	switch (uri->scheme) {
 	case URI_VHOST_USER_BLK:
+	case URI_VHOST_USER_SCSI:
 		return transport_vhost_user_open(uri->address, options->timeout_ms, ret_transport,
 						 error);
 	}
@@ -328,18 +403,22 @@ static int device_setup(struct ringlane_device *device, const struct uri *uri,
 
 	if (ret < 0)
 		return error_set(error, ret, "out of memory");
+	if (uri->scheme == URI_VHOST_USER_SCSI)
+		scsi_device_init(device, uri, options);
 	ret = transport_open(uri, options, &device->transport, error);
 	if (ret == 0)
-		ret = negotiate(device, error);
+		ret = negotiate(device, options, error);
 	if (ret < 0)
 		return ret;
-	device->info.queues = queues_choose(&device->info, options->queues);
+	rings_choose(device, options);
 	limits_set(device, options);
-	ret = events_open(device, error);
+	ret = queues_make(device, options->mem_size, error);
 	if (ret == 0)
-		ret = queues_make(device, options->mem_size, error);
+		ret = events_open(device, error);
 	if (ret == 0)
 		ret = device->transport->ops->start(device->transport, error);
+	if (ret == 0 && device->kind == DEVICE_SCSI)
+		ret = scsi_device_start(device, uri, error);
 	return ret;
 }
 
@@ -377,6 +456,7 @@ void ringlane_close(struct ringlane_device *device)
 	fd_close(&device->event_fd);
 	if (device->transport)
 		device->transport->ops->close(device->transport);
+	scsi_device_fini(device);
 	queues_free(device);
 	device_regions_free(device);
 	if (device->memory.table)

@@ -6,6 +6,7 @@
 #include "driver/blk_config.h"
 #include "driver/memory.h"
 #include "driver/queue.h"
+#include "driver/scsi.h"
 #include "driver/transport.h"
 #include "mem/dma.h"
 
@@ -23,6 +24,8 @@ struct device_arena {
 	unsigned live; /* pieces given away */
 };
 
+enum device_kind { DEVICE_BLK, DEVICE_SCSI };
+
 struct ringlane_device {
 	struct queue_limits limits;
 	struct memory memory;
@@ -31,8 +34,13 @@ struct ringlane_device {
 	struct ringlane_info info;
 	struct dma_region shared; /* rings and lines of all queues, then the arena */
 	struct device_arena arena;
-	unsigned started; /* queues [0, started) are known to the device */
-	struct ringlane_queue **queues;
+	enum device_kind kind;
+	unsigned ring_first; /* the ring of queue 0 */
+	unsigned ring_count; /* all rings: those before, info.queues, and perhaps one of the device's own */
+	unsigned started; /* rings [0, started) are known to the device */
+	struct ringlane_queue **rings;
+	struct ringlane_queue **queues; /* rings + ring_first */
+	struct scsi_adapter scsi;       /* DEVICE_SCSI */
 	struct device_region *regions;
 	unsigned region_count;
 };

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "driver/scsi.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -24,7 +25,12 @@
 /* ---- making ---- */
 
 struct layout {
-	size_t avail, used, lines, ranges, tables, end; /* desc is at 0 */
+	size_t avail, used, lines, ranges, scratch, tables, end; /* desc is at 0 */
+};
+
+/* Bytes of shared memory for what stands before and behind the data of a request. */
+struct wire {
+	size_t request, response;
 };
 
 /* Two lines, because the hardware prefetches lines in pairs. */
@@ -35,6 +41,27 @@ static size_t layout_next(size_t offset, size_t bytes)
 	return (offset + bytes + unit - 1) / unit * unit;
 }
 
+static size_t whole_lines(size_t bytes)
+{
+	return (bytes + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
+}
+
+static struct wire wire_make(const struct queue_setup *setup)
+{
+	switch (setup->kind) {
+	case QUEUE_BLK:
+		return (struct wire){ .request = sizeof(struct queue_line) };
+	case QUEUE_SCSI:
+		return (struct wire){ whole_lines(SCSI_HEADER_BYTES + setup->cdb_size),
+				      whole_lines(SCSI_RESPONSE_BYTES + setup->sense_size) };
+	case QUEUE_CONTROL:
+		return (struct wire){ CACHE_LINE, CACHE_LINE };
+	case QUEUE_EVENT:
+		return (struct wire){ CACHE_LINE, 0 };
+	}
+	__builtin_unreachable();
+}
+
 static uint16_t table_len(const struct queue_setup *setup)
 {
 	return setup->indirect ? (uint16_t)MIN(setup->limits->seg_max + 2, QUEUE_TABLE_MAX) : 0;
@@ -42,15 +69,18 @@ static uint16_t table_len(const struct queue_setup *setup)
 
 static struct layout layout_make(const struct queue_setup *setup)
 {
+	const struct wire wire = wire_make(setup);
+	bool scsi = setup->kind == QUEUE_SCSI;
 	size_t size = setup->size;
 	struct layout at;
 
 	at.avail = layout_next(0, virtq_desc_bytes(setup->size));
 	at.used = layout_next(at.avail, virtq_avail_bytes(setup->size));
 	at.lines = layout_next(at.used, virtq_used_bytes(setup->size));
-	at.ranges = layout_next(at.lines, size * sizeof(struct queue_line));
-	at.tables =
+	at.ranges = layout_next(at.lines, size * (wire.request + wire.response));
+	at.scratch =
 		layout_next(at.ranges, setup->has_ranges ? size * sizeof(struct queue_ranges) : 0);
+	at.tables = layout_next(at.scratch, scsi ? QUEUE_SCRATCH_BYTES + QUEUE_ZEROES_BYTES : 0);
 	at.end = layout_next(at.tables, size * table_len(setup) * sizeof(struct virtq_desc));
 	return at;
 }
@@ -81,6 +111,10 @@ static int ring_init(struct ringlane_queue *queue, const struct queue_setup *set
 	};
 
 	queue->lines = (void *)(shared + at.lines);
+	queue->wire = shared + at.lines;
+	queue->wire_response = (uint32_t)wire_make(setup).request;
+	queue->wire_stride = queue->wire_response + (uint32_t)wire_make(setup).response;
+	queue->scsi.scratch = shared + at.scratch;
 	queue->ranges = setup->has_ranges ? (void *)(shared + at.ranges) : NULL;
 	return virtq_driver_init(&queue->ring, &config, &tables);
 }
@@ -89,17 +123,25 @@ static int ring_init(struct ringlane_queue *queue, const struct queue_setup *set
 static struct ringlane_queue *queue_alloc(const struct queue_setup *setup,
 					  struct virtq_driver_slot **ret_slots)
 {
-	size_t sgs = setup->limits->seg_max + 2;
+	size_t scsi = setup->kind == QUEUE_SCSI ? setup->size : 0, sgs = setup->limits->seg_max + 2;
 	size_t at_slots = layout_next(0, sizeof(struct ringlane_queue));
 	size_t at_user_data = layout_next(at_slots, setup->size * sizeof(struct virtq_driver_slot));
 	size_t at_sg = layout_next(at_user_data, setup->size * sizeof(void *));
-	size_t bytes = layout_next(at_sg, sgs * sizeof(struct virtq_sg));
+	size_t at_scsi_slots = layout_next(at_sg, sgs * sizeof(struct virtq_sg));
+	size_t at_stash = layout_next(at_scsi_slots, scsi * sizeof(struct scsi_slot));
+	size_t bytes = layout_next(at_stash, scsi * sizeof(struct ringlane_completion));
 	uint8_t *block = aligned_alloc(2 * CACHE_LINE, bytes);
 	struct ringlane_queue *queue = (void *)block;
 
 	if (!block)
 		return NULL;
 	*queue = (struct ringlane_queue){
+		.kind = setup->kind,
+		.scsi = { .cdb_size = setup->cdb_size,
+			  .sense_size = setup->sense_size,
+			  .slots = (void *)(block + at_scsi_slots),
+			  .stash = (void *)(block + at_stash),
+			  .tag = setup->tag_base },
 		.limits = setup->limits,
 		.memory = setup->memory,
 		.shared_delta = setup->shared_delta,
@@ -218,7 +260,7 @@ static bool is_gone(struct ringlane_queue *queue)
 }
 
 /* took: what virtq_driver_take said. One more look after the socket: the last completions came before the end. */
-static int reap_nothing(struct ringlane_queue *queue, int took)
+int queue_reap_nothing(struct ringlane_queue *queue, int took)
 {
 	if (took < 0)
 		return took;
@@ -237,6 +279,8 @@ int ringlane_reap(struct ringlane_queue *queue, struct ringlane_completion *comp
 	unsigned count = 0;
 	int took = 0;
 
+	if (unlikely(queue->kind != QUEUE_BLK))
+		return scsi_queue_reap(queue, completions, max);
 	if (virtq_driver_has_work(&queue->ring)) /* often the same one again */
 		prefetch_for_write(&queue->lines[queue->id_last]);
 	for (; count < max; count++) {
@@ -257,7 +301,7 @@ int ringlane_reap(struct ringlane_queue *queue, struct ringlane_completion *comp
 		completions[i].result = result_of(load_relaxed(&line->status));
 	}
 	if (!count)
-		return max ? reap_nothing(queue, took) : 0;
+		return max ? queue_reap_nothing(queue, took) : 0;
 	queue->in_flight -= count;
 	queue->empty_reaps = 0;
 	return (int)count;
@@ -273,7 +317,8 @@ int ringlane_queue_fd(const struct ringlane_queue *queue)
 int ringlane_queue_arm(struct ringlane_queue *queue)
 {
 	event_fd_clear(queue->call_fd);
-	return virtq_driver_calls_enable(&queue->ring, 0) || queue->ring.broken || is_gone(queue);
+	return virtq_driver_calls_enable(&queue->ring, 0) || queue->scsi.stashed ||
+	       queue->ring.broken || is_gone(queue);
 }
 
 void ringlane_queue_disarm(struct ringlane_queue *queue)
@@ -330,6 +375,24 @@ static int timeout_until(uint64_t deadline)
 		return 0;
 	left_ms = (deadline - now + NS_PER_MS - 1) / NS_PER_MS;
 	return (int)MIN(left_ms, (uint64_t)INT32_MAX);
+}
+
+void queue_sleep(struct ringlane_queue *queue, uint64_t deadline)
+{
+	struct pollfd fds[] = {
+		{ .fd = queue->call_fd, .events = POLLIN },
+		{ .fd = queue->gone_fd, .events = queue->gone_events },
+	};
+	bool suppressed = queue->ring.calls_suppressed;
+
+	if (!virtq_driver_calls_enable(&queue->ring, 0) && !queue->ring.broken)
+		poll(fds, ARRAY_SIZE(fds), timeout_until(deadline));
+	if (fds[0].revents)
+		event_fd_clear(queue->call_fd);
+	if (fds[1].revents)
+		queue->gone = true;
+	if (suppressed)
+		virtq_driver_calls_suppress(&queue->ring);
 }
 
 /* Sleeps until the device calls or is gone. True: the wait is over. */

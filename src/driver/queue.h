@@ -50,12 +50,41 @@ struct queue_ranges {
 };
 static_assert(sizeof(struct queue_ranges) % CACHE_LINE == 0, "ranges do not share lines");
 
+enum queue_kind {
+	QUEUE_BLK,
+	QUEUE_SCSI,    /* request queue */
+	QUEUE_CONTROL, /* of virtio-scsi */
+	QUEUE_EVENT,   /* of virtio-scsi */
+};
+
+struct scsi_slot;
+
+/* What only request queues of virtio-scsi have (scsi.h). */
+struct queue_scsi {
+	/* set up once */
+	const struct ringlane_lun *lun; /* of the functions that name none; NULL: there is none */
+	uint16_t cdb_size, sense_size;
+	uint8_t *scratch;                  /* shared memory: QUEUE_SCRATCH_BYTES */
+	struct scsi_slot *slots;           /* by id */
+	struct ringlane_completion *stash; /* reaped while something else was waited for */
+	/* written for each request */
+	uint64_t tag; /* of the last one */
+	unsigned stashed, stash_first;
+	bool scratch_busy; /* a command that was given up may write to it */
+};
+
+#define QUEUE_SCRATCH_BYTES 16384u /* and a block of zeros behind it */
+#define QUEUE_ZEROES_BYTES 4096u
+
 struct ringlane_queue {
 	/* set up once */
 	cache_aligned const struct queue_limits *limits;
 	const struct memory *memory;
-	uint64_t shared_delta;       /* from an address in the shared memory to the device's */
-	struct queue_line *lines;    /* shared memory, by id */
+	uint64_t shared_delta;    /* from an address in the shared memory to the device's */
+	struct queue_line *lines; /* shared memory, by id: of virtio-blk */
+	uint8_t *wire; /* the same of the others: a request, then its response, each in lines of its own */
+	uint32_t wire_response,
+		wire_stride;         /* bytes from a request to its response, to the next request */
 	struct queue_ranges *ranges; /* shared memory, by id; NULL when no request has ranges */
 	void **user_data;            /* by id */
 	struct virtq_sg *sg;         /* scratch: seg_max + 2 */
@@ -64,6 +93,7 @@ struct ringlane_queue {
 	short gone_events;
 	struct doorbell doorbell; /* instead of kick_fd */
 	unsigned depth;
+	enum queue_kind kind;
 	/* written for each request */
 	cache_aligned struct virtq_driver ring;
 	struct memory_cursor cursor;
@@ -71,10 +101,30 @@ struct ringlane_queue {
 	uint16_t id_last;     /* of the last completion */
 	unsigned empty_reaps; /* in a row */
 	bool gone;
+	struct queue_scsi scsi;
 };
 static_assert(sizeof(struct ringlane_queue) % CACHE_LINE == 0, "queues do not share lines");
 
+static inline uint8_t *queue_request(const struct ringlane_queue *queue, unsigned id)
+{
+	return queue->wire + (size_t)id * queue->wire_stride;
+}
+
+static inline uint8_t *queue_response(const struct ringlane_queue *queue, unsigned id)
+{
+	return queue_request(queue, id) + queue->wire_response;
+}
+
+/* The device's address of what lies in the queue's part of the shared memory. */
+static inline uint64_t queue_shared_addr(const struct ringlane_queue *queue, const void *addr)
+{
+	return (uintptr_t)addr + queue->shared_delta;
+}
+
 struct queue_setup {
+	enum queue_kind kind;
+	uint64_t tag_base;             /* SCSI: tags are above it */
+	uint16_t cdb_size, sense_size; /* SCSI */
 	const struct queue_limits *limits;
 	struct memory *memory;
 	uint16_t size;
@@ -98,5 +148,10 @@ void queue_free(struct ringlane_queue *queue);
  */
 bool queue_publish(struct ringlane_queue *queue);
 void queue_ring(const struct ringlane_queue *queue);
+
+/* For reaping functions of other kinds. took: what virtq_driver_take said when it gave nothing. Returns 0 or -errno. */
+int queue_reap_nothing(struct ringlane_queue *queue, int took);
+/* Sleeps until the device calls, is gone, or clock_ns() reaches the deadline; whether it shall call is as before. */
+void queue_sleep(struct ringlane_queue *queue, uint64_t deadline);
 
 #endif

@@ -42,6 +42,9 @@ struct transport_ops {
 	/* Zeroes bytes first; *ret_size: how many of them the device has. */
 	int (*get_config)(struct transport *transport, void *bytes, uint32_t size,
 			  uint32_t *ret_size, struct error *error);
+	/* Some bytes of it, which the driver may write. -ENOTSUP: the device has no configuration space. */
+	int (*set_config)(struct transport *transport, uint32_t offset, const void *bytes,
+			  uint32_t size, struct error *error);
 	/* Shares the region and sets its device_addr. -ENOSPC: no further region. */
 	int (*mem_add)(struct transport *transport, struct dma_region *region, struct error *error);
 	int (*mem_remove)(struct transport *transport, const struct dma_region *region,

@@ -62,6 +62,12 @@ static int get_config_vhost_user(struct transport *transport, void *bytes, uint3
 	return vhu_frontend_get_config(self_of(transport)->frontend, bytes, size, ret_size, error);
 }
 
+static int set_config_vhost_user(struct transport *transport, uint32_t offset, const void *bytes,
+				 uint32_t size, struct error *error)
+{
+	return vhu_frontend_set_config(self_of(transport)->frontend, offset, bytes, size, error);
+}
+
 static int mem_add_vhost_user(struct transport *transport, struct dma_region *region,
 			      struct error *error)
 {
@@ -140,6 +146,7 @@ static const struct transport_ops ops_vhost_user = {
 	.get_facts = get_facts_vhost_user,
 	.set_features = set_features_vhost_user,
 	.get_config = get_config_vhost_user,
+	.set_config = set_config_vhost_user,
 	.mem_add = mem_add_vhost_user,
 	.mem_remove = mem_remove_vhost_user,
 	.queue_start = queue_start_vhost_user,

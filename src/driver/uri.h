@@ -5,13 +5,20 @@
 
 #include "base/error.h"
 
+#include <stdbool.h>
+
 enum uri_scheme {
-	URI_VHOST_USER_BLK, /* address: path of a Unix socket */
+	URI_VHOST_USER_BLK,  /* address: path of a Unix socket */
+	URI_VHOST_USER_SCSI, /* the same; ?target=T&lun=L */
 };
+
+#define URI_ADDRESS_BYTES 256
 
 struct uri {
 	enum uri_scheme scheme;
-	const char *address; /* inside the text that was parsed */
+	char address[URI_ADDRESS_BYTES];
+	bool has_lun; /* said in words; else both are 0 */
+	unsigned target, lun;
 };
 
 int uri_parse(const char *text, struct uri *ret_uri, struct error *error);
