@@ -67,6 +67,13 @@ static void flow_settle(struct steer_flow *flow)
 	store_relaxed(&flow->hold_until_ns, 0);
 }
 
+/* A request from home: those from elsewhere are not in a row any more. A hold that was announced keeps its end. */
+static void flow_forget_away(struct steer_flow *flow)
+{
+	if (unlikely(load_relaxed(&flow->away_requests)) && !load_relaxed(&flow->hold_until_ns))
+		store_relaxed(&flow->away_requests, 0);
+}
+
 /* One more request from elsewhere. True: that is enough. */
 static bool flow_count_away(struct steer_flow *flow, const struct steer_limits *limits,
 			    uint64_t now_ns)
@@ -75,7 +82,7 @@ static bool flow_count_away(struct steer_flow *flow, const struct steer_limits *
 
 	if (count == 0)
 		store_relaxed(&flow->away_since_ns, now_ns);
-	count += count != UINT32_MAX;
+	count += count < UINT32_MAX - 1; /* a limit of UINT32_MAX is never reached */
 	store_relaxed(&flow->away_requests, count);
 	return count >= limits->away_requests ||
 	       is_reached(now_ns, load_relaxed(&flow->away_since_ns) + limits->away_ns);
@@ -106,7 +113,7 @@ static bool flow_wants_away(const struct steer_choice *choice, struct steer_flow
 {
 	if (unlikely(!choice->steering->policy->keeps(choice, queue)))
 		return flow_holds(flow, &choice->steering->limits, choice->submit->now_ns);
-	flow_settle(flow);
+	flow_forget_away(flow);
 	return false;
 }
 

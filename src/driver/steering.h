@@ -27,8 +27,8 @@
  * Holding, for the caller (docs/models/hold.pml proves that no request is left behind): the holder puts the request on
  * the flow's list, calls steer_hold, and tries steer_enter once more. Who gets true from steer_leave calls
  * steer_has_held, and if that is true too takes the list and tries its requests, oldest first, each with the CPU it
- * came from. New requests go behind the list while it is not empty. No later than steer_hold_end the list is tried
- * whatever happens.
+ * came from. New requests go behind the list while it is not empty. A hold also ends by itself, so while something is
+ * held the list is tried every limits.hold_ns or so, whatever happens.
  *
  * Maps are kept until steering_fini, and a map that was used before is used again: CPUs that come and go make few
  * different maps. So a reader does not have to announce itself, which would cost two atomic additions per request.
@@ -57,7 +57,7 @@ struct steer_map_spec {
 	const uint16_t *domain_of_queue; /* who shares a cache; NULL: all do */
 };
 
-/* 0 in a member: the usual value. */
+/* 0 in a member: the usual value; UINT64_MAX and UINT32_MAX: never. */
 struct steer_limits {
 	uint64_t away_ns;       /* 10 ms */
 	uint32_t away_requests; /* 1024 */
@@ -81,7 +81,9 @@ enum steer_order {
 
 struct steer_flow {
 	/* written for each request of an ordered flow */
-	cache_aligned uint64_t word; /* {generation:16, queue:16, outstanding:32} */
+	/* {generation:16, queue:16, outstanding:32}; the generation counts the changes of the queue, wraps, and is for who
+	 * watches: nothing depends on it */
+	cache_aligned uint64_t word;
 	/* advice: relaxed, never trusted */
 	uint64_t away_since_ns;
 	uint64_t hold_until_ns; /* 0: neither holds nor rests */
@@ -196,12 +198,6 @@ static inline bool steer_has_held(struct steer_flow *flow)
 static inline void steer_unhold(struct steer_flow *flow)
 {
 	store_relaxed(&flow->held, 0);
-}
-
-/* When held requests are to be tried again at the latest; 0: no time is set, the flow waits for its gate at most. */
-static inline uint64_t steer_hold_end(const struct steer_flow *flow)
-{
-	return load_relaxed(&flow->hold_until_ns);
 }
 
 static inline unsigned steer_word_generation(uint64_t word)

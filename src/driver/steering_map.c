@@ -15,6 +15,7 @@
 #define AWAY_REQUESTS 1024u
 #define HOLD_NS 5000000ull
 #define REST_NS 250000000ull
+#define LIMIT_NS_MAX (UINT64_MAX / 8) /* the sum of two and a time are still ordered; for ever */
 
 static bool spec_is_valid(const struct steer_map_spec *spec, unsigned queue_count)
 {
@@ -108,13 +109,18 @@ void steering_trim_maps(struct steering *steering)
 	}
 }
 
+static uint64_t limit_fill(uint64_t limit_ns, uint64_t usual_ns)
+{
+	return limit_ns ? MIN(limit_ns, LIMIT_NS_MAX) : usual_ns;
+}
+
 static struct steer_limits limits_fill(struct steer_limits limits)
 {
 	return (struct steer_limits){
-		.away_ns = limits.away_ns ? limits.away_ns : AWAY_NS,
+		.away_ns = limit_fill(limits.away_ns, AWAY_NS),
 		.away_requests = limits.away_requests ? limits.away_requests : AWAY_REQUESTS,
-		.hold_ns = limits.hold_ns ? limits.hold_ns : HOLD_NS,
-		.rest_ns = limits.rest_ns ? limits.rest_ns : REST_NS,
+		.hold_ns = limit_fill(limits.hold_ns, HOLD_NS),
+		.rest_ns = limit_fill(limits.rest_ns, REST_NS),
 	};
 }
 

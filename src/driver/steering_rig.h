@@ -19,6 +19,7 @@ static const uint16_t queue_of_cpu[] = { 0, 0, 1, 1, 2, 2, 3, 3 };
 static const uint16_t domain_of_queue[] = { 0, 0, 1, 1 };
 
 struct rig {
+	struct steering_config config;
 	struct steering steering;
 	struct steer_flow flow;
 	uint64_t now_ns;
@@ -27,7 +28,7 @@ struct rig {
 static inline void rig_init(struct rig *rig, const struct steer_policy *policy,
 			    enum steer_order order)
 {
-	struct steering_config config = {
+	const struct steering_config config = {
 		.policy = policy,
 		.queue_count = 4,
 		.map = { queue_of_cpu, ARRAY_SIZE(queue_of_cpu), domain_of_queue },
@@ -37,7 +38,7 @@ static inline void rig_init(struct rig *rig, const struct steer_policy *policy,
 			    .rest_ns = 50 * MS },
 	};
 
-	*rig = (struct rig){ .now_ns = 1000 * MS };
+	*rig = (struct rig){ .config = config, .now_ns = 1000 * MS };
 	assert_int_equal(steering_init(&rig->steering, &config), 0);
 	steer_flow_init(&rig->flow, &rig->steering, order);
 }

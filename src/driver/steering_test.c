@@ -136,11 +136,11 @@ static void test_flow_when_loaded_from_elsewhere_then_it_moves_within_the_bound(
 	while (load_step(&rig, 6) == 0)
 		requests++;
 	assert_int_equal(requests, 7); /* the eighth is held */
-	assert_int_equal(steer_hold_end(&rig.flow), rig.now_ns + 2 * MS);
+	assert_int_equal(rig.flow.hold_until_ns, rig.now_ns + 2 * MS);
 	assert_int_equal(load_step(&rig, 6), -EBUSY);
 	assert_true(leave(&rig, 0));
 	assert_int_equal(enter(&rig, 6), 3);
-	assert_int_equal(steer_hold_end(&rig.flow), 0);
+	assert_int_equal(rig.flow.hold_until_ns, 0);
 	for (unsigned i = 0; i < 100; i++)
 		assert_int_equal(load_step(&rig, 6), 3);
 	assert_true(leave(&rig, 3));
@@ -204,6 +204,44 @@ static void test_flow_when_used_from_home_between_then_it_stays(void **state)
 	steering_fini(&rig.steering);
 }
 
+/* Who was told -EBUSY relies on the end of the hold: requests from home do not take it back. */
+static void test_flow_when_used_from_home_during_a_hold_then_the_hold_keeps_its_end(void **state)
+{
+	struct rig rig;
+	uint64_t end;
+
+	rig_init(&rig, &steer_policy_sticky, STEER_AS_POLICY);
+	assert_int_equal(enter(&rig, 0), 0);
+	while (load_step(&rig, 6) == 0)
+		;
+	end = rig.flow.hold_until_ns;
+	assert_int_equal(load_step(&rig, 1), 0);
+	assert_int_equal(rig.flow.hold_until_ns, end);
+	assert_int_equal(load_step(&rig, 6), -EBUSY);
+	rig.now_ns = end;
+	assert_int_equal(load_step(&rig, 6), 0);
+	assert_true(leave(&rig, 0));
+	steering_fini(&rig.steering);
+}
+
+static void test_flow_when_limits_are_for_ever_then_it_never_wants_to_move(void **state)
+{
+	struct rig rig;
+
+	rig_init(&rig, &steer_policy_sticky, STEER_AS_POLICY);
+	steering_fini(&rig.steering);
+	rig.config.limits = (struct steer_limits){ UINT64_MAX, UINT32_MAX, UINT64_MAX, UINT64_MAX };
+	assert_int_equal(steering_init(&rig.steering, &rig.config), 0);
+	assert_int_equal(enter(&rig, 0), 0);
+	for (unsigned i = 0; i < 1000; i++) {
+		assert_int_equal(load_step(&rig, 6), 0);
+		rig.now_ns += 1000000 * MS;
+	}
+	assert_int_equal(rig.flow.holds, 0);
+	assert_true(leave(&rig, 0));
+	steering_fini(&rig.steering);
+}
+
 /* Threads read the clock and are preempted: the times come out of order. */
 static void test_flow_when_a_time_is_late_then_no_bound_breaks(void **state)
 {
@@ -214,15 +252,15 @@ static void test_flow_when_a_time_is_late_then_no_bound_breaks(void **state)
 	assert_int_equal(enter(&rig, 0), 0);
 	while (load_step(&rig, 6) == 0)
 		;
-	end = steer_hold_end(&rig.flow);
+	end = rig.flow.hold_until_ns;
 	rig.now_ns -= 500 * MS;
 	assert_int_equal(load_step(&rig, 6), -EBUSY);
-	assert_int_equal(steer_hold_end(&rig.flow), end);
+	assert_int_equal(rig.flow.hold_until_ns, end);
 	rig.now_ns = end;
 	assert_int_equal(load_step(&rig, 6), 0);
 	rig.now_ns = end - MS;
 	assert_int_equal(load_step(&rig, 6), -EBUSY);
-	assert_int_equal(steer_hold_end(&rig.flow), end);
+	assert_int_equal(rig.flow.hold_until_ns, end);
 	assert_true(leave(&rig, 0));
 	steering_fini(&rig.steering);
 }
@@ -309,7 +347,7 @@ static void test_ordered_flow_when_its_gate_closes_then_it_is_held_until_idle(vo
 	assert_int_equal(enter(&rig, 0), 0);
 	assert_false(gate_close(gate));
 	assert_int_equal(enter(&rig, 0), -EBUSY);
-	assert_int_equal(steer_hold_end(&rig.flow), 0);
+	assert_int_equal(rig.flow.hold_until_ns, 0);
 	steer_hold(&rig.flow);
 	assert_int_equal(enter(&rig, 0), -EBUSY);
 	assert_true(leave(&rig, 0));
@@ -418,6 +456,9 @@ int main(void)
 		cmocka_unit_test(test_flow_when_used_from_elsewhere_for_long_then_time_counts_too),
 		cmocka_unit_test(test_flow_when_it_does_not_get_idle_then_it_goes_on_and_rests),
 		cmocka_unit_test(test_flow_when_used_from_home_between_then_it_stays),
+		cmocka_unit_test(
+			test_flow_when_used_from_home_during_a_hold_then_the_hold_keeps_its_end),
+		cmocka_unit_test(test_flow_when_limits_are_for_ever_then_it_never_wants_to_move),
 		cmocka_unit_test(test_flow_when_a_time_is_late_then_no_bound_breaks),
 		cmocka_unit_test(test_relaxed_flow_when_the_cpu_changes_then_it_moves_at_once),
 		cmocka_unit_test(test_relaxed_flow_when_rings_are_full_then_it_spills_near_first),
