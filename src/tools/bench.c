@@ -29,7 +29,9 @@ struct bench {
 	struct ringlane_device *disk;
 	struct ringlane_info info;
 	uint8_t *memory;
+	struct ringlane_managed *managed; /* NULL: each job has a queue, or a share of one */
 	struct bench_port *ports;
+	unsigned port_count;
 	struct bench_job **jobs;
 	unsigned job_count; /* made */
 	unsigned started;
@@ -45,7 +47,7 @@ static bool stop; /* atomic; set by a signal or by a job that failed */
 
 static unsigned jobs_per_queue(const struct bench_options *options, unsigned queues)
 {
-	return ((unsigned)options->jobs + queues - 1) / queues;
+	return ((unsigned)options->jobs + queues - 1) / MAX(queues, 1u);
 }
 
 /* A power of two that holds what the jobs of a queue keep in flight. */
@@ -82,11 +84,19 @@ static int disk_open_with(struct bench *bench, unsigned queues, unsigned queue_s
 	return ret;
 }
 
+/* 0: one per CPU, if the disk has so many. */
+static unsigned queues_wanted(const struct bench_options *options)
+{
+	if (options->queues || options->managed)
+		return (unsigned)options->queues;
+	return (unsigned)MIN(options->jobs, 256);
+}
+
 /* How many queues there are is known only afterwards; fewer than jobs may want longer rings: then once more. */
 static int disk_open(struct bench *bench, struct error *error)
 {
 	const struct bench_options *options = &bench->options;
-	unsigned wanted = (unsigned)(options->queues ? options->queues : MIN(options->jobs, 256));
+	unsigned wanted = queues_wanted(options);
 	int ret = disk_open_with(bench, wanted, queue_size_for(options, wanted), error);
 
 	if (ret < 0)
@@ -101,12 +111,13 @@ static int disk_open(struct bench *bench, struct error *error)
 	return disk_open_with(bench, wanted, queue_size_for(options, bench->info.queues), error);
 }
 
+/* The managed way says itself when queues are full. */
 static int depth_check(const struct bench *bench, struct error *error)
 {
 	unsigned depth = ringlane_queue_depth(ringlane_queue_get(bench->disk, 0));
 	unsigned sharers = jobs_per_queue(&bench->options, bench->info.queues);
 
-	if (bench->options.depth * sharers <= depth)
+	if (bench->options.managed || bench->options.depth * sharers <= depth)
 		return 0;
 	return error_set(
 		error, -EINVAL,
@@ -175,6 +186,7 @@ static void job_free(struct bench_job *job)
 	free(job->slots);
 	free(job->free_slots);
 	free(job->inbox);
+	free(job->pending);
 	free(job);
 }
 
@@ -188,7 +200,7 @@ static struct bench_job *job_new(struct bench *bench, unsigned index, int cpu)
 	if (!job)
 		return NULL;
 	job->options = options;
-	job->port = &bench->ports[index % bench->info.queues];
+	job->port = &bench->ports[index % bench->port_count];
 	job->index = index;
 	job->cpu = cpu;
 	job->stamp = bench->stamp;
@@ -199,7 +211,8 @@ static struct bench_job *job_new(struct bench *bench, unsigned index, int cpu)
 	job->slots = zeroed(options->depth, sizeof(*job->slots));
 	job->free_slots = zeroed(options->depth, sizeof(struct bench_slot *));
 	job->inbox = zeroed(options->depth, sizeof(*job->inbox));
-	if (job->wake_fd < 0 || !job->slots || !job->free_slots || !job->inbox) {
+	job->pending = zeroed(options->depth, sizeof(*job->pending));
+	if (job->wake_fd < 0 || !job->slots || !job->free_slots || !job->inbox || !job->pending) {
 		job_free(job);
 		return NULL;
 	}
@@ -223,19 +236,34 @@ static int cpu_next(const cpu_set_t *set, int cpu)
 	return cpu;
 }
 
+static int port_init(struct bench *bench, unsigned index)
+{
+	struct bench_port *port = &bench->ports[index];
+
+	pthread_mutex_init(&port->lock, NULL);
+	port->managed = bench->managed;
+	if (port->managed) {
+		port->flow = ringlane_flow_new(port->managed, RINGLANE_ORDER_DEFAULT);
+		return port->flow ? 0 : -ENOMEM;
+	}
+	port->queue = ringlane_queue_get(bench->disk, index);
+	port->shared = bench->options.jobs > bench->port_count;
+	return 0;
+}
+
 static int ports_make(struct bench *bench, struct error *error)
 {
-	unsigned count = bench->info.queues;
+	int ret = 0;
 
-	bench->ports = zeroed(count, sizeof(*bench->ports));
-	if (!bench->ports)
-		return error_set(error, -ENOMEM, "out of memory");
-	for (unsigned i = 0; i < count; i++) {
-		bench->ports[i].queue = ringlane_queue_get(bench->disk, i);
-		bench->ports[i].shared = bench->options.jobs > count;
-		pthread_mutex_init(&bench->ports[i].lock, NULL);
-	}
-	return 0;
+	if (bench->options.managed)
+		ret = bench_managed_start(&bench->options, bench->disk, &bench->managed, error);
+	if (ret < 0)
+		return ret;
+	bench->port_count = bench->managed ? (unsigned)bench->options.jobs : bench->info.queues;
+	bench->ports = zeroed(bench->port_count, sizeof(*bench->ports));
+	for (unsigned i = 0; bench->ports && ret == 0 && i < bench->port_count; i++)
+		ret = port_init(bench, i);
+	return bench->ports && ret == 0 ? 0 : error_set(error, -ENOMEM, "out of memory");
 }
 
 static int jobs_make(struct bench *bench, struct error *error)
@@ -364,6 +392,8 @@ static int report(struct bench *bench, struct error *error)
 	bench->output = NULL;
 	ret = options->format == FORMAT_JSON ? bench_report_json(&what, stream) :
 					       bench_report_normal(&what, stream);
+	if (bench->managed && options->format == FORMAT_NORMAL)
+		bench_managed_report(bench->managed, stream);
 	if (ret == 0 && fflush(stream) != 0)
 		ret = -errno;
 	if (stream != stdout && fclose(stream) != 0 && ret == 0)
@@ -395,8 +425,10 @@ static int bench_run(struct bench *bench, struct error *error)
 	return ret;
 }
 
+/* Reapers first: they call back into jobs. */
 static void bench_fini(struct bench *bench)
 {
+	ringlane_managed_free(bench->managed);
 	for (unsigned i = 0; i < bench->job_count; i++)
 		job_free(bench->jobs[i]);
 	if (bench->output && bench->output != stdout)

@@ -3,8 +3,8 @@
  * `ringlane bench`: options, jobs and results.
  *
  * bench.c opens the disk, starts a thread for each job and reports; bench_job.c is the loop that such a thread runs;
- * bench_work.h decides what is read and written next; bench_port.c lets several jobs share a queue; bench_verify.c makes
- * and checks the contents of blocks; bench_report.c and bench_json.c print.
+ * bench_work.h decides what is read and written next; bench_port.c lets several jobs share a queue; bench_managed.c is the
+ * managed way instead; bench_verify.c makes and checks the contents of blocks; bench_report.c and bench_json.c print.
  *
  * A job's time-keeping: one look at the clock for each batch of completions. It ends the requests of the batch and begins
  * those that are submitted next, so at a queue depth of 1 a latency is a whole turn of the loop, submission included.
@@ -18,6 +18,7 @@
 #include "tools/options.h"
 
 #include <pthread.h>
+#include <ringlane/managed.h>
 #include <ringlane/ringlane.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -39,6 +40,9 @@ struct bench_options {
 	uint64_t size, offset;
 	uint64_t runtime_ns, ramp_ns, poll_ns;
 	uint64_t read_percent, seed;
+	unsigned policy, iopoll, replay;
+	uint64_t weight, reapers, timeout_ns;
+	bool managed;
 	bool time_based, hipri, verify_only, group_reporting, no_progress;
 };
 
@@ -88,9 +92,11 @@ struct bench_slot {
 	uint32_t check;     /* verify the contents when it is done */
 };
 
-/* A queue and the jobs that use it. */
+/* A queue and the jobs that use it; or, when managed is set, one job and its flow. */
 struct bench_port {
 	struct ringlane_queue *queue;
+	struct ringlane_managed *managed;
+	struct ringlane_flow *flow;
 	bool shared; /* by several jobs: lock it */
 	cache_aligned pthread_mutex_t lock;
 };
@@ -128,7 +134,9 @@ struct bench_job {
 	uint64_t pass;
 	uint64_t stamp; /* of the blocks of this pass; no earlier pass or run had it */
 	struct rusage usage_start;
-	/* completions that another job of the port took from the queue; under the port's lock */
+	struct ringlane_request *pending; /* managed: begun and not accepted yet */
+	unsigned pending_count;
+	/* completions that another job of the port, or a reaper, took from the queue; under the port's lock */
 	cache_aligned struct ringlane_completion *inbox;
 	unsigned inbox_count;
 	bool sleeping;
@@ -145,14 +153,28 @@ void *bench_job_run(void *opaque);
 
 /* ---- bench_port.c: on the job's thread ---- */
 
-/* Around submitting: a shared port is locked. */
+/* Around bench_port_begin: a shared port is locked. */
 void bench_port_enter(struct bench_port *port);
 void bench_port_leave(struct bench_port *port);
+/* Queues the slot's request. -errno as ringlane_read. */
+int bench_port_begin(struct bench_job *job, struct bench_slot *slot);
 /*
  * Submits and takes completions of this job, up to BENCH_BATCH; waits a while when the options allow to sleep. 0: none
  * yet. Not inside enter and leave.
  */
 int bench_port_reap(struct bench_job *job, struct ringlane_completion *completions);
+/* Under the port's lock: a completion goes to the job that it belongs to, which is woken when it sleeps. */
+void bench_port_hand_over(const struct ringlane_completion *completion);
+/* Under the port's lock: up to BENCH_BATCH of what was handed over. */
+int bench_port_take(struct bench_job *job, struct ringlane_completion *completions);
+
+/* ---- bench_managed.c: the managed way ---- */
+
+int bench_managed_start(const struct bench_options *options, struct ringlane_device *disk,
+			struct ringlane_managed **ret_managed, struct error *error);
+void bench_managed_begin(struct bench_job *job, struct bench_slot *slot);
+int bench_managed_reap(struct bench_job *job, struct ringlane_completion *completions);
+void bench_managed_report(struct ringlane_managed *managed, FILE *stream);
 
 /* ---- bench_verify.c ---- */
 

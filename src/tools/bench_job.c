@@ -81,16 +81,13 @@ static void slot_prepare(struct bench_job *job, struct bench_slot *slot)
 static int request_begin(struct bench_job *job, struct bench_slot *slot)
 {
 	size_t size = job->options->block_size;
-	struct ringlane_queue *queue = job->port->queue;
 
 	slot->direction = direction_next(job);
 	slot->offset = (job->work.first + block_next(job, slot->direction)) * size;
 	slot->start_ns = job->now_ns;
 	if (unlikely(job->options->verify))
 		slot_prepare(job, slot);
-	if (slot->direction == BENCH_READ)
-		return ringlane_read(queue, slot->buffer, size, slot->offset, slot);
-	return ringlane_write(queue, slot->buffer, size, slot->offset, slot);
+	return bench_port_begin(job, slot);
 }
 
 /* The first failure ends the job; requests in flight are still waited for. */
@@ -106,6 +103,14 @@ static void job_fail(struct bench_job *job, int code, const struct bench_slot *s
 			  verbs[slot->direction], (unsigned long long)slot->offset, what);
 	else
 		error_set(&job->error, code, "job %u: %s", job->index, what);
+}
+
+static void loop_fail(struct bench_job *job, int code)
+{
+	job_fail(job, code, NULL,
+		 code == -ECONNRESET ? "the back end is gone" :
+		 code == -EPROTO     ? "the device broke the rules of the ring" :
+				       strerrordesc_np(-code));
 }
 
 static void request_check(struct bench_job *job, const struct bench_slot *slot)
@@ -129,7 +134,11 @@ static inline void request_end(struct bench_job *job, const struct ringlane_comp
 	job->free_slots[job->free_count++] = slot;
 	job->in_flight--;
 	if (unlikely(completion->result < 0)) {
-		job_fail(job, completion->result, slot, strerrordesc_np(-completion->result));
+		if (completion->result == -ECONNRESET)
+			loop_fail(job, completion->result);
+		else
+			job_fail(job, completion->result, slot,
+				 strerrordesc_np(-completion->result));
 		return;
 	}
 	side->ios++;
@@ -204,14 +213,6 @@ static int turn_empty(struct bench_job *job)
 	}
 	job_fail(job, -ETIMEDOUT, NULL, "the device does not complete its requests");
 	return -ETIMEDOUT;
-}
-
-static void loop_fail(struct bench_job *job, int code)
-{
-	job_fail(job, code, NULL,
-		 code == -ECONNRESET ? "the back end is gone" :
-		 code == -EPROTO     ? "the device broke the rules of the ring" :
-				       strerrordesc_np(-code));
 }
 
 /* Until nothing is left to begin and nothing is in flight. */

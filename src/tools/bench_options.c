@@ -8,6 +8,11 @@ static const char *const rw_names[] = { "read", "write",  "randread", "randwrite
 					"rw",   "randrw", NULL };
 static const char *const format_names[] = { "normal", "json", NULL };
 static const char *const verify_names[] = { "none", "crc32c", NULL };
+/* In the order of <ringlane/managed.h>. */
+static const char *const policy_names[] = { "default",      "sticky", "per-cpu",
+					    "least-loaded", "single", NULL };
+static const char *const iopoll_names[] = { "on", "off", "adaptive", NULL };
+static const char *const replay_names[] = { "safe", "none", "all", NULL };
 
 #define AT(field) offsetof(struct bench_options, field)
 
@@ -112,6 +117,48 @@ static const struct option_spec specs[] = {
 	  .kind = OPTION_NUMBER,
 	  .offset = AT(poll_ns),
 	  .max = 1000000000 },
+	{ .name = "managed",
+	  .help = "submit from any CPU, completions by the library's reapers",
+	  .kind = OPTION_FLAG,
+	  .offset = AT(managed) },
+	{ .name = "policy",
+	  .value = "NAME",
+	  .help = "managed: which queue a request goes to (default)",
+	  .kind = OPTION_CHOICE,
+	  .offset = AT(policy),
+	  .choices = policy_names },
+	{ .name = "iopoll",
+	  .value = "MODE",
+	  .help = "managed: polling with a budget (on)",
+	  .kind = OPTION_CHOICE,
+	  .offset = AT(iopoll),
+	  .choices = iopoll_names },
+	{ .name = "weight",
+	  .value = "N",
+	  .help = "managed: completions that a turn of polling handles (32)",
+	  .kind = OPTION_NUMBER,
+	  .offset = AT(weight),
+	  .min = 1,
+	  .max = 256 },
+	{ .name = "reapers",
+	  .value = "N",
+	  .help = "managed: threads that take completions (one per queue, at most one per CPU)",
+	  .kind = OPTION_NUMBER,
+	  .offset = AT(reapers),
+	  .min = 1,
+	  .max = 256 },
+	{ .name = "timeout",
+	  .value = "TIME",
+	  .help = "managed: of a request, before it is looked after (none)",
+	  .kind = OPTION_SECONDS,
+	  .offset = AT(timeout_ns),
+	  .min = 1000000 },
+	{ .name = "replay",
+	  .value = "WHAT",
+	  .help = "managed: what is sent again to a back end that has come back (safe)",
+	  .kind = OPTION_CHOICE,
+	  .offset = AT(replay),
+	  .choices = replay_names },
 	{ .name = "cpus_allowed",
 	  .value = "LIST",
 	  .help = "CPUs such as 0-3,8: each job on one, in turn",
@@ -181,6 +228,11 @@ int bench_options_check(struct bench_options *options, struct error *error)
 		return error_set(error, -EINVAL, "--verify_only needs the --rw that wrote");
 	if (verifies && options->ramp_ns)
 		return error_set(error, -EINVAL, "--verify and --ramp_time do not go together");
+	if (!options->managed && (options->policy || options->iopoll || options->weight ||
+				  options->reapers || options->timeout_ns || options->replay))
+		return error_set(error, -EINVAL,
+				 "--policy, --iopoll, --weight, --reapers, --timeout and --replay "
+				 "are for --managed");
 	if (options->hipri && options->poll_ns)
 		return error_set(error, -EINVAL,
 				 "--hipri polls for ever, --poll-ns has no place beside it");

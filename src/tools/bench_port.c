@@ -2,6 +2,7 @@
 /*
  * A queue and its jobs. A queue of one job is used directly. A shared one is locked around submitting and reaping; who
  * reaps hands each completion to the job that it belongs to, through that job's inbox, and wakes the job when it sleeps.
+ * The managed way is in bench_managed.c.
  */
 #include "base/atomic.h"
 #include "base/clock.h"
@@ -24,6 +25,20 @@ void bench_port_leave(struct bench_port *port)
 		pthread_mutex_unlock(&port->lock);
 }
 
+int bench_port_begin(struct bench_job *job, struct bench_slot *slot)
+{
+	size_t size = job->options->block_size;
+	struct ringlane_queue *queue = job->port->queue;
+
+	if (job->port->managed) {
+		bench_managed_begin(job, slot);
+		return 0;
+	}
+	if (slot->direction == BENCH_READ)
+		return ringlane_read(queue, slot->buffer, size, slot->offset, slot);
+	return ringlane_write(queue, slot->buffer, size, slot->offset, slot);
+}
+
 static int reap_alone(struct bench_job *job, struct ringlane_completion *completions)
 {
 	const struct bench_options *options = job->options;
@@ -36,7 +51,7 @@ static int reap_alone(struct bench_job *job, struct ringlane_completion *complet
 	return ringlane_reap(queue, completions, BENCH_BATCH);
 }
 
-static void hand_over(const struct ringlane_completion *completion)
+void bench_port_hand_over(const struct ringlane_completion *completion)
 {
 	struct bench_job *owner = ((struct bench_slot *)completion->user_data)->job;
 
@@ -47,7 +62,7 @@ static void hand_over(const struct ringlane_completion *completion)
 	}
 }
 
-static int inbox_take(struct bench_job *job, struct ringlane_completion *completions)
+int bench_port_take(struct bench_job *job, struct ringlane_completion *completions)
 {
 	unsigned count = MIN(job->inbox_count, (unsigned)BENCH_BATCH);
 
@@ -63,11 +78,11 @@ static int take_locked(struct bench_job *job, struct ringlane_completion *comple
 	int ret;
 
 	if (job->inbox_count)
-		return inbox_take(job, completions);
+		return bench_port_take(job, completions);
 	ret = ringlane_reap(job->port->queue, found, BENCH_BATCH);
 	for (int i = 0; i < ret; i++)
-		hand_over(&found[i]);
-	return ret < 0 ? ret : inbox_take(job, completions);
+		bench_port_hand_over(&found[i]);
+	return ret < 0 ? ret : bench_port_take(job, completions);
 }
 
 static int take(struct bench_job *job, struct ringlane_completion *completions)
@@ -121,5 +136,7 @@ static int reap_shared(struct bench_job *job, struct ringlane_completion *comple
 
 int bench_port_reap(struct bench_job *job, struct ringlane_completion *completions)
 {
+	if (job->port->managed)
+		return bench_managed_reap(job, completions);
 	return job->port->shared ? reap_shared(job, completions) : reap_alone(job, completions);
 }

@@ -109,6 +109,8 @@ class Refusals(Case):
             (["bench", uri, "--time_based"], "ringlane bench: --time_based needs --runtime"),
             (["bench", uri, "--verify=md5"], "ringlane bench: --verify=md5: there are none crc32c"),
             (["bench", uri, "--verify_only"], "ringlane bench: --verify_only needs --verify"),
+            (["bench", uri, "--weight=8"], "ringlane bench: --policy, --iopoll, --weight, --reapers, --timeout and --replay are"),
+            (["bench", uri, "--managed", "--policy=x"], "ringlane bench: --policy=x: there are default sticky"),
             (["info"], "ringlane info: a URI is wanted"),
             (["info", "x:y"], "ringlane info: 'x:y' is no disk's URI"),
             (["info", uri, "--bs=4k"], "ringlane info: there is no option --bs"),
@@ -157,10 +159,18 @@ class Disk(Case):
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         self.assertTrue(self.image.read_bytes().startswith(b"hello, disk\0rrr"))
 
+    def test_reading_example_when_run_then_it_prints_the_first_bytes(self):
+        self.serve()
+        with self.image.open("r+b") as file:
+            file.write(bytes(range(256)) * 16 + b"not these")
+        done = subprocess.run([BUILD / "examples/hello_read", self.uri], capture_output=True, timeout=SECONDS)
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+        self.assertEqual(done.stdout, bytes(range(256)) * 16)
+
     def test_daemon_when_it_dies_then_bench_ends(self):
         self.serve()
         words = ["bench", self.uri, "--rw=randread", "--iodepth=4", "--runtime=60", "--time_based"]
-        for poll in (["--hipri"], []):
+        for poll in (["--hipri"], [], ["--managed"]):
             bench = subprocess.Popen(
                 [BUILD / "src/tools/ringlane", *words, *poll], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
             )
@@ -215,6 +225,24 @@ class Bench(Case):
         merged = self.bench_json(*words, "--group_reporting")["jobs"]
         self.assertEqual(len(merged), 1)
         self.assertEqual(merged[0]["read"]["total_ios"] + merged[0]["write"]["total_ios"], 4 * 512)
+
+    def test_jobs_when_managed_then_all_is_verified(self):
+        self.serve(queues=2)
+        ways = [
+            [],
+            ["--policy=sticky", "--iopoll=adaptive"],
+            ["--policy=single", "--iopoll=off", "--hipri"],
+            ["--policy=least-loaded", "--weight=1", "--reapers=1", "--poll-ns=50000"],
+        ]
+        for way in ways:
+            words = ["--managed", *way, "--rw=randwrite", "--numjobs=3", "--iodepth=16", "--verify=crc32c"]
+            with self.subTest(way=way):
+                jobs = self.bench_json(*words)["jobs"]
+                self.assertEqual([job["error"] for job in jobs], [0] * 3)
+                self.assertEqual(sum(job["write"]["total_ios"] for job in jobs), SIZE // 4096 // 3 * 3)
+        report = self.bench("--managed", "--queues=1", "--rw=randread", "--iodepth=8")
+        self.assertRegex(report, r"(?m)^Managed: 1 queues, 1 reapers, 0 requests held, \d+ flows moved$")
+        self.assertRegex(report, rf"(?m)^  queue  0: reaper=0, submitted={SIZE // 4096}, ")
 
     def test_what_the_disk_cannot_when_asked_then_one_line(self):
         self.serve(queues=2, more=",logical-block-size=4096")
@@ -377,7 +405,7 @@ class Failures(Case):
     def test_request_when_it_fails_then_the_run_ends_and_names_it(self):
         self.serve(filters=["driver=error,node-name=top,file=n,offset=8192,bytes=4096"])
         for poll in ([], ["--hipri"]):
-            for jobs in ([], ["--numjobs=2", "--queues=1"]):
+            for jobs in ([], ["--numjobs=2", "--queues=1"], ["--managed", "--numjobs=2"]):
                 words = self.run_bad("bench", self.uri, "--rw=read", "--iodepth=4", "--output=/dev/null", *poll, *jobs)
                 self.assertRegex(words, r"^ringlane bench: job \d: read at 8192: Input/output error$")
 
