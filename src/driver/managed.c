@@ -13,7 +13,6 @@
 #include "driver/reaper.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,16 +68,9 @@ static int options_check(struct ringlane_managed_options *options, struct error 
 	return 0;
 }
 
-static unsigned cpu_count(void)
-{
-	cpu_set_t set;
-
-	return sched_getaffinity(0, sizeof(set), &set) < 0 ? 1 : (unsigned)CPU_COUNT(&set);
-}
-
 static unsigned reapers_choose(const struct ringlane_managed_options *options, unsigned queues)
 {
-	unsigned wanted = options->reapers ? options->reapers : cpu_count();
+	unsigned wanted = options->reapers ? options->reapers : managed_cpu_count(options);
 
 	return MIN(MIN(wanted, queues), MANAGED_REAPERS_MAX);
 }
@@ -93,7 +85,7 @@ static int queue_init(struct ringlane_managed *managed, unsigned index)
 		.queue = managed->device->queues[index],
 		.managed = managed,
 		.index = index,
-		.reaper = &managed->reapers[index * managed->reaper_count / managed->queue_count],
+		.reaper = &managed->reapers[managed_reaper_of(managed, index)],
 	};
 	pthread_mutex_init(&mq->lock, NULL);
 	mq->slot_count = mq->queue->ring.size;
@@ -128,20 +120,14 @@ static int arrays_make(struct ringlane_managed *managed)
 	return ret;
 }
 
-static int steering_make(struct ringlane_managed *managed)
+static int flows_make(struct ringlane_managed *managed, struct error *error)
 {
-	const struct steering_config config = {
-		.policy = policy_of(managed->options.policy),
-		.queue_count = managed->queue_count,
-		.limits = { .away_ns = managed->options.move_ns,
-			    .hold_ns = managed->options.hold_ns },
-	};
-	int ret = steering_init(&managed->steering, &config);
+	int ret = managed_steering_init(managed, policy_of(managed->options.policy), error);
 
 	if (ret < 0)
 		return ret;
 	managed->flow = managed_flow_new(managed, STEER_AS_POLICY);
-	return managed->flow ? 0 : -ENOMEM;
+	return managed->flow ? 0 : error_set(error, -ENOMEM, "out of memory");
 }
 
 static int reapers_start(struct ringlane_managed *managed, struct error *error)
@@ -186,11 +172,11 @@ int ringlane_managed_start(struct ringlane_device *device,
 	pthread_mutex_init(&managed->flows_lock, NULL);
 	pthread_mutex_init(&managed->pool_lock, NULL);
 	ret = arrays_make(managed);
-	if (ret == 0)
-		ret = steering_make(managed);
 	if (ret < 0)
 		error_set(error, ret, "out of memory");
 	else
+		ret = flows_make(managed, error);
+	if (ret == 0)
 		ret = reapers_start(managed, error);
 	if (ret < 0) {
 		ringlane_managed_free(managed);
@@ -280,8 +266,7 @@ void ringlane_managed_free(struct ringlane_managed *managed)
 		reaper_fini(&managed->reapers[i]);
 	for (unsigned i = 0; managed->queues && i < managed->queue_count; i++)
 		free(managed->queues[i].slots);
-	if (managed->steering.gates)
-		steering_fini(&managed->steering);
+	managed_steering_fini(managed);
 	free(managed->queues);
 	free(managed->reapers);
 	free(managed->pool);

@@ -17,6 +17,7 @@
 #ifndef RINGLANE_DRIVER_MANAGED_H
 #define RINGLANE_DRIVER_MANAGED_H
 
+#include "driver/affinity.h"
 #include "driver/device.h"
 #include "driver/iopoll.h"
 #include "driver/steering.h"
@@ -85,6 +86,9 @@ struct ringlane_managed {
 	struct ringlane_device *device;
 	struct ringlane_managed_options options;
 	struct ringlane_flow *flow; /* the device's own */
+	/* what the map was made from */
+	struct topology topology;
+	struct affinity_spread spread;
 	struct reaper *reapers;
 	/* written now and then */
 	cache_aligned bool stopping; /* atomic; set once */
@@ -98,6 +102,23 @@ struct ringlane_managed {
 	unsigned held_now; /* slots of the pool in use; written under pool_lock, read atomically */
 	uint64_t held;     /* the same */
 };
+
+/* Neighbours of a queue have the same reaper. */
+static inline unsigned managed_reaper_of(const struct ringlane_managed *managed, unsigned queue)
+{
+	return queue * managed->reaper_count / managed->queue_count;
+}
+
+/* ---- managed_affinity.c: owner's thread ---- */
+
+/* Reads the machine, spreads the queues over CPUs, and makes the map. */
+int managed_steering_init(struct ringlane_managed *managed, const struct steer_policy *policy,
+			  struct error *error);
+void managed_steering_fini(struct ringlane_managed *managed);
+/* CPUs that queues may be spread over. */
+unsigned managed_cpu_count(const struct ringlane_managed_options *options);
+/* Puts a reaper's thread where its queues are. */
+void managed_pin(const struct ringlane_managed *managed, unsigned reaper, pthread_t thread);
 
 /* ---- managed_submit.c: any thread ---- */
 

@@ -64,6 +64,12 @@ static struct managed_queue *post_lock(struct managed_post *post, unsigned index
 	return mq;
 }
 
+static int post_full(struct managed_queue *mq)
+{
+	store_relaxed(&mq->full, mq->full + 1);
+	return -EAGAIN;
+}
+
 int managed_post_add(struct managed_post *post, unsigned queue, const struct managed_request *from)
 {
 	struct managed_queue *mq = post_lock(post, queue);
@@ -73,14 +79,14 @@ int managed_post_add(struct managed_post *post, unsigned queue, const struct man
 	if (unlikely(mq->closed))
 		return mq->closed;
 	if (unlikely(!slot))
-		return -EAGAIN;
+		return post_full(mq);
 	slot->want = from->want;
 	slot->flow = from->flow;
 	slot->cpu = from->cpu;
 	slot->deadline_ns = from->deadline_ns;
 	ret = ring_add(mq->queue, slot);
 	if (unlikely(ret < 0))
-		return ret;
+		return ret == -EAGAIN ? post_full(mq) : ret;
 	mq->free = slot->next;
 	mq->used++;
 	slot->state = SLOT_IN_FLIGHT;
@@ -155,10 +161,6 @@ static slow_path int post_hold(struct managed_post *post, const struct managed_r
 static bool post_refused(struct managed_post *post, const struct managed_request *request,
 			 unsigned queue, int error)
 {
-	struct managed_queue *mq = &post->managed->queues[queue];
-
-	if (error == -EAGAIN)
-		store_relaxed(&mq->full, mq->full + 1);
 	managed_post_end(post);
 	managed_leave(post->managed, request->flow, queue);
 	return error == -EAGAIN;

@@ -178,8 +178,12 @@ static void source_disarm(struct iopoll_source *source)
 static bool source_rearm(struct iopoll_source *source, unsigned skip)
 {
 	struct managed_queue *mq = queue_of(source);
+	bool again;
 
-	return virtq_driver_calls_enable(&mq->queue->ring, (uint16_t)skip);
+	pthread_mutex_lock(&mq->lock); /* what is published counts */
+	again = virtq_driver_calls_enable(&mq->queue->ring, (uint16_t)skip);
+	pthread_mutex_unlock(&mq->lock);
+	return again;
 }
 
 static unsigned source_in_flight(struct iopoll_source *source)
@@ -541,6 +545,7 @@ static int thread_start(struct reaper *reaper)
 	reaper->started = true;
 	snprintf(name, sizeof(name), "reaper-%u", reaper->index);
 	pthread_setname_np(reaper->thread, name);
+	managed_pin(reaper->managed, reaper->index, reaper->thread);
 	return 0;
 }
 

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Which CPUs the queues of a managed device are for (affinity.h): the map that steering goes by, and where reapers run. On
+ * the thread that starts the device.
+ *
+ * A reaper runs on the CPUs of all its queues together. That it cannot be put there (its CPUs are away) is no error: it
+ * runs wherever it may.
+ *
+ * System calls: sched_getaffinity, sched_setaffinity.
+ */
+#include "driver/managed.h"
+
+#include "base/cpu_list.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* Those of the options that the process may use. */
+static int cpus_allowed(const struct ringlane_managed_options *options, cpu_set_t *ret_set,
+			struct error *error)
+{
+	cpu_set_t mine, wanted;
+	int ret;
+
+	if (sched_getaffinity(0, sizeof(mine), &mine) < 0)
+		return error_set(error, -errno, "sched_getaffinity: %s", strerrordesc_np(errno));
+	*ret_set = mine;
+	if (!options->cpus)
+		return 0;
+	ret = cpu_list_parse(options->cpus, &wanted, error);
+	if (ret < 0)
+		return ret;
+	CPU_AND(ret_set, &mine, &wanted);
+	if (!CPU_COUNT(ret_set))
+		return error_set(error, -EINVAL, "the process may use none of the CPUs %s",
+				 options->cpus);
+	return 0;
+}
+
+static hwloc_bitmap_t bitmap_of(const cpu_set_t *set)
+{
+	hwloc_bitmap_t bitmap = hwloc_bitmap_alloc();
+
+	for (unsigned cpu = 0; bitmap && cpu < CPU_SETSIZE; cpu++)
+		if (CPU_ISSET(cpu, set))
+			hwloc_bitmap_set(bitmap, cpu);
+	return bitmap;
+}
+
+static int spread_make(struct ringlane_managed *managed, struct error *error)
+{
+	struct affinity_options options = { .queues = managed->queue_count };
+	cpu_set_t allowed;
+	hwloc_bitmap_t bitmap;
+	int ret = cpus_allowed(&managed->options, &allowed, error);
+
+	if (ret < 0)
+		return ret;
+	bitmap = bitmap_of(&allowed);
+	if (!bitmap)
+		return error_set(error, -ENOMEM, "out of memory");
+	options.allowed = bitmap;
+	ret = affinity_spread_evenly(&managed->topology, &options, &managed->spread, error);
+	hwloc_bitmap_free(bitmap);
+	return ret;
+}
+
+/* Which queues share a cache: the domain of the first CPU of each. */
+static void domains_fill(const struct ringlane_managed *managed, uint16_t *domain_of_queue)
+{
+	const struct affinity_spread *spread = &managed->spread;
+
+	for (unsigned i = 0; i < spread->count; i++) {
+		int cpu = hwloc_bitmap_first(spread->masks[i]);
+		int domain = managed->topology.cpus[cpu].domain;
+
+		domain_of_queue[i] = (uint16_t)MAX(domain, 0);
+	}
+}
+
+static int steering_make(struct ringlane_managed *managed, const struct steer_policy *policy,
+			 uint16_t *queue_of_cpu, uint16_t *domain_of_queue)
+{
+	const struct steering_config config = {
+		.policy = policy,
+		.queue_count = managed->queue_count,
+		.map = { queue_of_cpu, managed->topology.cpu_count, domain_of_queue },
+		.limits = { .away_ns = managed->options.move_ns,
+			    .hold_ns = managed->options.hold_ns },
+	};
+	int ret = affinity_map_fill(&managed->topology, &managed->spread, 0, queue_of_cpu,
+				    managed->topology.cpu_count);
+
+	if (ret < 0)
+		return ret;
+	domains_fill(managed, domain_of_queue);
+	return steering_init(&managed->steering, &config);
+}
+
+int managed_steering_init(struct ringlane_managed *managed, const struct steer_policy *policy,
+			  struct error *error)
+{
+	const struct topology_options this_machine = { 0 };
+	uint16_t *queue_of_cpu, *domain_of_queue;
+	int ret = topology_open(&this_machine, &managed->topology, error);
+
+	if (ret == 0)
+		ret = spread_make(managed, error);
+	if (ret < 0)
+		return ret;
+	queue_of_cpu = calloc(managed->topology.cpu_count, sizeof(*queue_of_cpu));
+	domain_of_queue = calloc(managed->queue_count, sizeof(*domain_of_queue));
+	ret = -ENOMEM;
+	if (queue_of_cpu && domain_of_queue)
+		ret = steering_make(managed, policy, queue_of_cpu, domain_of_queue);
+	free(queue_of_cpu);
+	free(domain_of_queue);
+	return ret < 0 ? error_set(error, ret, "out of memory") : 0;
+}
+
+void managed_steering_fini(struct ringlane_managed *managed)
+{
+	if (managed->steering.gates)
+		steering_fini(&managed->steering);
+	affinity_spread_fini(&managed->spread);
+	topology_fini(&managed->topology);
+}
+
+unsigned managed_cpu_count(const struct ringlane_managed_options *options)
+{
+	cpu_set_t set;
+
+	return cpus_allowed(options, &set, NULL) < 0 ? 1 : (unsigned)CPU_COUNT(&set);
+}
+
+void managed_pin(const struct ringlane_managed *managed, unsigned reaper, pthread_t thread)
+{
+	cpu_set_t set, mask;
+
+	CPU_ZERO(&set);
+	for (unsigned i = 0; i < MIN(managed->queue_count, managed->spread.count); i++) {
+		if (managed_reaper_of(managed, i) != reaper)
+			continue;
+		affinity_spread_cpu_set(&managed->spread, i, &mask);
+		CPU_OR(&set, &set, &mask);
+	}
+	if (CPU_COUNT(&set))
+		pthread_setaffinity_np(thread, sizeof(set), &set);
+}
