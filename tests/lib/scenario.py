@@ -79,5 +79,5 @@ class Scenario:
             if part:
                 part.kill()
         if self.folder:
-            shutil.rmtree(self.folder)
+            shutil.rmtree(self.folder, ignore_errors=True)
         self.folder = self.backend = self.guest = None
