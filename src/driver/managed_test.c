@@ -271,29 +271,59 @@ static void test_device_when_gone_then_all_is_told_once(void **state)
 	test_managed_close(&it);
 }
 
-/* Nobody knows whether the device still writes to what is in the broken ring. The other queues go on. */
-static void test_ring_when_broken_then_its_requests_wait_for_the_stop(void **state)
+/* The last completion is found in a turn that is not the last one: no interrupt tells that the rest will never come. */
+static void test_device_when_gone_with_completions_then_the_rest_is_told_too(void **state)
 {
-	const struct fake_setup setup = { .trick = FAKE_BAD_ID, .tricks_max = 1, .queue_max = 2 };
-	const struct ringlane_managed_options options = { .policy = RINGLANE_POLICY_PICKED,
-							  .stop_ms = 20 };
+	const struct fake_setup setup = { .trick = FAKE_HOLDS };
+	const struct ringlane_options one = { .queues = 1 };
 	struct ringlane_request request;
 	struct test_managed it;
 
-	test_managed_open(&it, &setup, &two, &options);
+	test_managed_open(&it, &setup, &one, NULL);
 	request = test_request(&it, RINGLANE_OP_READ, 0);
-	request.queue = 1;
-	test_submit(&it, &request);
-	test_until(!test_queue_stats(&it, 1).active);
-	for (unsigned i = 0; i < 10; i++)
+	for (unsigned i = 0; i < 3; i++)
 		test_submit(&it, &request);
-	assert_int_equal(test_tally_wait(&it.tally, 10), 10);
-	assert_int_equal(it.tally.failed, 0);
-	assert_int_equal(test_queue_stats(&it, 0).completed, 10);
-	assert_int_equal(ringlane_managed_stop(it.managed), -ECANCELED);
-	assert_int_equal(it.tally.done, 11);
-	assert_int_equal(it.tally.last, -ECANCELED);
+	test_until(fake_disk_taken(it.disk.fake) == 3);
+	fake_disk_set_trick(it.disk.fake, FAKE_DIES_TOLD);
+	test_submit(&it, &request);
+	assert_int_equal(test_tally_wait(&it.tally, 4), 4);
+	assert_int_equal(it.tally.failed, 3);
 	test_managed_close(&it);
+}
+
+/* Nobody knows whether the device still writes to what is in the broken ring. The other queues go on. */
+static void test_ring_when_broken_then_its_requests_wait_for_the_stop(void **state)
+{
+	static const enum fake_trick tricks[] = { FAKE_BAD_ID, FAKE_TWICE }; /* good is 0, 1 */
+	const struct ringlane_managed_options options = { .policy = RINGLANE_POLICY_PICKED,
+							  .stop_ms = 20 };
+
+	for (unsigned good = 0; good < ARRAY_SIZE(tricks); good++) {
+		const struct fake_setup setup = { .trick = FAKE_HOLDS };
+		struct ringlane_request request;
+		struct test_managed it;
+
+		test_managed_open(&it, &setup, &two, &options);
+		request = test_request(&it, RINGLANE_OP_READ, 0);
+		request.queue = 1;
+		test_submit(&it, &request);
+		test_until(fake_disk_taken(it.disk.fake) == 1);
+		fake_disk_set_trick(it.disk.fake, tricks[good]);
+		test_submit(&it, &request);
+		test_until(!test_queue_stats(&it, 1).active);
+		fake_disk_set_trick(it.disk.fake, FAKE_HONEST);
+		for (unsigned i = 0; i < 10; i++)
+			test_submit(&it, &request);
+		assert_int_equal(test_tally_wait(&it.tally, 10 + good), 10 + good);
+		assert_int_equal(it.tally.failed, 0);
+		assert_int_equal(test_queue_stats(&it, 0).completed, 10);
+		fake_disk_release(it.disk.fake);
+		assert_int_equal(ringlane_managed_stop(it.managed), -ECANCELED);
+		assert_int_equal(it.tally.done, 12);
+		assert_int_equal(it.tally.failed, 2 - good);
+		assert_int_equal(it.tally.last, -ECANCELED);
+		test_managed_close(&it);
+	}
 }
 
 /* ---- options and figures ---- */
@@ -379,6 +409,7 @@ int main(void)
 		driver_test(test_stop_when_requests_are_in_flight_then_they_finish),
 		driver_test(test_stop_when_the_device_finishes_nothing_then_all_is_cancelled_once),
 		driver_test(test_device_when_gone_then_all_is_told_once),
+		driver_test(test_device_when_gone_with_completions_then_the_rest_is_told_too),
 		driver_test(test_ring_when_broken_then_its_requests_wait_for_the_stop),
 		driver_test(test_start_when_options_are_wrong_then_it_says_so),
 		driver_test(test_start_when_requests_are_in_flight_then_busy),

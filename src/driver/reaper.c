@@ -175,6 +175,7 @@ static void source_disarm(struct iopoll_source *source)
 	virtq_driver_calls_suppress(&queue_of(source)->queue->ring);
 }
 
+/* The end of a queue is announced by no interrupt: one more look finds it. */
 static bool source_rearm(struct iopoll_source *source, unsigned skip)
 {
 	struct managed_queue *mq = queue_of(source);
@@ -182,6 +183,7 @@ static bool source_rearm(struct iopoll_source *source, unsigned skip)
 
 	pthread_mutex_lock(&mq->lock); /* what is published counts */
 	again = virtq_driver_calls_enable(&mq->queue->ring, (uint16_t)skip);
+	again |= mq->queue->ring.broken || mq->reaper->is_gone;
 	pthread_mutex_unlock(&mq->lock);
 	return again;
 }
