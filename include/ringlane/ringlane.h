@@ -14,8 +14,8 @@
  *             fprintf(stderr, "%s\n", error.text);
  *
  * Functions return 0 or a count, or -errno. Offsets and lengths are bytes and multiples of the
- * logical block size. Only ringlane_open, ringlane_close, ringlane_event and the memory functions
- * may block; they belong to one thread at a time, and the queues' threads may go on meanwhile
+ * logical block size. Only ringlane_open, ringlane_close, ringlane_reset,
+ * ringlane_reconnect, ringlane_event and the memory functions may block; they belong to one thread at a time, and the queues' threads may go on meanwhile
  * (except during ringlane_close).
  */
 #ifndef RINGLANE_RINGLANE_H
@@ -104,6 +104,31 @@ RINGLANE_API int ringlane_event_fd(const struct ringlane_device *device);
  */
 RINGLANE_API int ringlane_event(struct ringlane_device *device);
 
+/*
+ * When it goes wrong. No thread may be in a function of one of the device's queues meanwhile; the queues, memory and file
+ * descriptors stay what they are. What is in flight comes out of ringlane_reap afterwards, each request once: with its own
+ * result when the device had finished it, else as said here, in the order of submission. Only then its memory is the
+ * caller's again, who may submit it once more.
+ */
+
+/**
+ * Stops the queues of a device that hangs, and starts them anew; what was in flight is -ECANCELED, and may have happened.
+ * -ETIMEDOUT, -ECONNRESET: the device did not confirm that it stopped (many back ends finish what is in flight first); the
+ * requests stay in flight, and ringlane_reconnect and ringlane_close are what is left.
+ */
+RINGLANE_API int ringlane_reset(struct ringlane_device *device, struct ringlane_error *error);
+/**
+ * After -ECONNRESET, or to be rid of a device that cannot be reset: hangs up, waits until the other side has done so too, and
+ * tries to connect again, all of it at most timeout_ms long and once at least. What was in flight is -ECONNRESET, and may have
+ * happened; that is so too when only connecting failed, after which it can be tried again.
+ *
+ * -ETIMEDOUT: the other side does not hang up, the requests stay in flight; or nobody answered. -ENODEV: what is there now is
+ * not the disk that was: features in use are missing, the block size is another, or something is smaller. -ENOTSUP: this
+ * transport cannot. Else as ringlane_open.
+ */
+RINGLANE_API int ringlane_reconnect(struct ringlane_device *device, unsigned timeout_ms,
+				    struct ringlane_error *error);
+
 /* ---- memory ---- */
 
 /**
@@ -186,7 +211,7 @@ struct ringlane_completion {
 /**
  * Takes up to max completions that are there; never blocks. 0: none. When there are none:
  * -EPROTO: the device broke the ring's rules; -ECONNRESET: it is gone (noticed only now and then by
- * this function). Both for good: what is in flight will not be completed.
+ * this function). What is in flight will not be completed before ringlane_reset or ringlane_reconnect.
  */
 RINGLANE_API int ringlane_reap(struct ringlane_queue *queue,
 			       struct ringlane_completion *completions, unsigned max);

@@ -13,6 +13,7 @@
 #include "driver/uri.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ids.h>
 #include <linux/virtio_ring.h>
@@ -303,6 +304,76 @@ static void queues_free(struct ringlane_device *device)
 	dma_region_free(&device->shared);
 }
 
+/* ---- the same again (device_recover.c) ---- */
+
+int device_rings_reserve(struct ringlane_device *device, struct error *error)
+{
+	for (unsigned i = 0; i < device->ring_count; i++)
+		if (queue_returned_reserve(device->rings[i]) < 0)
+			return error_set(error, -ENOMEM, "out of memory");
+	return 0;
+}
+
+void device_rings_renew(struct ringlane_device *device, int result)
+{
+	for (unsigned i = 0; i < device->ring_count; i++) {
+		const struct queue_setup setup = setup_of(device, i);
+
+		queue_renew(device->rings[i], &setup, result);
+	}
+	device->started = 0;
+}
+
+int device_rings_start(struct ringlane_device *device, struct error *error)
+{
+	int ret = 0;
+
+	for (unsigned i = 0; ret == 0 && i < device->ring_count; i++)
+		ret = queue_start(device, i, error);
+	if (ret == 0)
+		ret = device->transport->ops->start(device->transport, error);
+	return ret == 0 && device->kind == DEVICE_SCSI ? scsi_event_start(device, error) : ret;
+}
+
+/* What it says of its LUNs is for them to find out. */
+static int scsi_negotiate_again(struct ringlane_device *device, unsigned ring_max,
+				struct ringlane_info *info, struct error *error)
+{
+	const struct ringlane_options options = {
+		.cdb_size = (unsigned)device->scsi.config.cdb_size,
+		.sense_size = (unsigned)device->scsi.config.sense_size,
+	};
+	int ret = scsi_device_config(device, &options, ring_max, info, error);
+
+	info->logical_block_size = device->info.logical_block_size;
+	info->physical_block_size = device->info.physical_block_size;
+	return ret;
+}
+
+int device_negotiate_again(struct ringlane_device *device, struct ringlane_info *info,
+			   struct error *error)
+{
+	struct transport_facts facts;
+	int ret;
+
+	device->transport->ops->get_facts(device->transport, &facts);
+	*info = device->info;
+	info->features = facts.features;
+	info->protocol_features = facts.protocol_features;
+	info->mem_slots = facts.mem_slots;
+	if (info->features_acked & ~facts.features)
+		return error_set(error, -ENODEV,
+				 "what is back lacks features that are in use: 0x%" PRIx64,
+				 info->features_acked & ~facts.features);
+	ret = device->transport->ops->set_features(device->transport, info->features_acked, error);
+	if (ret == 0 && device->kind == DEVICE_SCSI)
+		return scsi_negotiate_again(device, facts.queue_max, info, error);
+	if (ret == 0)
+		ret = config_read(device, info, error);
+	info->queue_max = MIN(info->queue_max, facts.queue_max);
+	return ret;
+}
+
 struct ringlane_queue *ringlane_queue_get(struct ringlane_device *device, unsigned index)
 {
 	return index < device->info.queues ? device->queues[index] : NULL;
@@ -321,16 +392,24 @@ static int event_watch(int epoll_fd, int fd, uint32_t events)
 
 static int events_open(struct ringlane_device *device, struct error *error)
 {
-	const struct transport *transport = device->transport;
 	int ret;
 
 	device->event_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (device->event_fd < 0)
 		return error_set(error, -errno, "epoll_create1: %s", strerrordesc_np(errno));
-	ret = event_watch(device->event_fd, transport->ops->gone_fd(transport),
-			  (uint32_t)transport->gone_events);
-	if (ret == 0 && device->kind == DEVICE_SCSI)
-		ret = event_watch(device->event_fd, device->scsi.event->call_fd, EPOLLIN);
+	ret = device->kind == DEVICE_SCSI ?
+		      event_watch(device->event_fd, device->scsi.event->call_fd, EPOLLIN) :
+		      0;
+	return ret < 0 ? error_set(error, ret, "epoll_ctl: %s", strerrordesc_np(-ret)) :
+			 device_events_watch(device, error);
+}
+
+int device_events_watch(struct ringlane_device *device, struct error *error)
+{
+	const struct transport *transport = device->transport;
+	int ret = event_watch(device->event_fd, transport->ops->gone_fd(transport),
+			      (uint32_t)transport->gone_events);
+
 	if (ret == 0)
 		ret = event_watch(device->event_fd, transport->ops->event_fd(transport), EPOLLIN);
 	return ret < 0 ? error_set(error, ret, "epoll_ctl: %s", strerrordesc_np(-ret)) : 0;
@@ -341,7 +420,7 @@ int ringlane_event_fd(const struct ringlane_device *device)
 	return device->event_fd;
 }
 
-static bool device_is_gone(const struct ringlane_device *device)
+bool device_is_gone(const struct ringlane_device *device)
 {
 	struct pollfd socket = { .fd = device->transport->ops->gone_fd(device->transport),
 				 .events = device->transport->gone_events };

@@ -63,4 +63,26 @@ int device_arena_init(struct ringlane_device *device, uint8_t *first, size_t siz
 /* Undoes what ringlane_mem_* did and was not undone; the transport is closed. */
 void device_regions_free(struct ringlane_device *device);
 
+/* device.c: steps of opening that device_recover.c takes again. */
+bool device_is_gone(const struct ringlane_device *device);
+int device_events_watch(struct ringlane_device *device, struct error *error);
+/* So that device_rings_renew cannot fail. */
+int device_rings_reserve(struct ringlane_device *device, struct error *error);
+/* See queue_renew: all of them. */
+void device_rings_renew(struct ringlane_device *device, int result);
+/* Tells the device its rings, and that the driver is ready. */
+int device_rings_start(struct ringlane_device *device, struct error *error);
+/* Takes the features in use, reads the rest into *info. -ENODEV: they are not all there. */
+int device_negotiate_again(struct ringlane_device *device, struct ringlane_info *info,
+			   struct error *error);
+
+/* device_recover.c: for who brings its own waiting (managed mode). The queues are quiet. */
+
+/* The device is gone for sure, or stays at most timeout_ms; what was in flight comes back with -ECONNRESET. */
+int device_let_go(struct ringlane_device *device, unsigned timeout_ms, struct error *error);
+/* One attempt, after device_let_go. */
+int device_reconnect_once(struct ringlane_device *device, uint64_t deadline, struct error *error);
+/* Not worth another attempt. */
+bool device_error_is_final(int code);
+
 #endif

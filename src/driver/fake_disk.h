@@ -42,7 +42,7 @@ struct fake_setup {
 	enum fake_trick trick;
 	unsigned honest_first; /* requests before the trick begins */
 	unsigned tricks_max;   /* it is honest again after so many; 0: never */
-	unsigned dies_at_turn; /* hangs up instead of reading the n-th message (of a client that waits for answers); 0: never */
+	unsigned dies_at_turn; /* hangs up instead of reading from the socket the n-th time; 0: never */
 	unsigned dying_clients; /* so many of the first clients see dies_at_turn; 0: all */
 	uint8_t status;
 	/* Told about each request that is taken, in the order in which they are; on the fake's thread. */

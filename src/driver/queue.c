@@ -119,6 +119,23 @@ static int ring_init(struct ringlane_queue *queue, const struct queue_setup *set
 	return virtq_driver_init(&queue->ring, &config, &tables);
 }
 
+void queue_ring_make(struct ringlane_queue *queue, const struct queue_setup *setup)
+{
+	uint8_t *shared = (uint8_t *)queue->ring.memory.desc;
+	int ret;
+
+	queue->shared_delta = setup->shared_delta;
+	queue->gone_fd = setup->gone_fd;
+	queue->gone_events = setup->gone_events;
+	queue->gone = false;
+	queue->empty_reaps = 0;
+	queue->id_last = 0;
+	ret = ring_init(queue, setup, shared, queue->ring.slots);
+	assert(ret == 0); /* the size was good before */
+	virtq_driver_calls_suppress(&queue->ring);
+	event_fd_clear(queue->kick_fd); /* meant for the ring before */
+}
+
 /* The arrays that the device does not see, behind the queue itself. */
 static struct ringlane_queue *queue_alloc(const struct queue_setup *setup,
 					  struct virtq_driver_slot **ret_slots)
@@ -194,6 +211,7 @@ void queue_free(struct ringlane_queue *queue)
 		return;
 	fd_close(&queue->kick_fd);
 	fd_close(&queue->call_fd);
+	free(queue->returned.completions);
 	free(queue);
 }
 
@@ -279,6 +297,8 @@ int ringlane_reap(struct ringlane_queue *queue, struct ringlane_completion *comp
 	unsigned count = 0;
 	int took = 0;
 
+	if (unlikely(queue->returned.count))
+		return (int)queue_returned_take(queue, completions, max);
 	if (unlikely(queue->kind != QUEUE_BLK))
 		return scsi_queue_reap(queue, completions, max);
 	if (virtq_driver_has_work(&queue->ring)) /* often the same one again */
@@ -318,7 +338,7 @@ int ringlane_queue_arm(struct ringlane_queue *queue)
 {
 	event_fd_clear(queue->call_fd);
 	return virtq_driver_calls_enable(&queue->ring, 0) || queue->scsi.stashed ||
-	       queue->ring.broken || is_gone(queue);
+	       queue->returned.count || queue->ring.broken || is_gone(queue);
 }
 
 void ringlane_queue_disarm(struct ringlane_queue *queue)

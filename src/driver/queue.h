@@ -76,6 +76,13 @@ struct queue_scsi {
 #define QUEUE_SCRATCH_BYTES 16384u /* and a block of zeros behind it */
 #define QUEUE_ZEROES_BYTES 4096u
 
+/* Requests that came out of a ring that was made anew; not reaped yet. */
+struct queue_returned {
+	struct ringlane_completion *completions;
+	size_t room;
+	unsigned first, count;
+};
+
 struct ringlane_queue {
 	/* set up once */
 	cache_aligned const struct queue_limits *limits;
@@ -102,6 +109,7 @@ struct ringlane_queue {
 	unsigned empty_reaps; /* in a row */
 	bool gone;
 	struct queue_scsi scsi;
+	struct queue_returned returned;
 };
 static_assert(sizeof(struct ringlane_queue) % CACHE_LINE == 0, "queues do not share lines");
 
@@ -141,6 +149,21 @@ int queue_new(const struct queue_setup *setup, void *shared, struct ringlane_que
 	      struct error *error);
 /* The device does not know it any more. NULL is fine. */
 void queue_free(struct ringlane_queue *queue);
+/* The ring and what belongs to it, as new. */
+void queue_ring_make(struct ringlane_queue *queue, const struct queue_setup *setup);
+
+/* queue_recover.c: the queue is quiet. */
+
+/* So that queue_renew cannot fail. -ENOMEM */
+int queue_returned_reserve(struct ringlane_queue *queue);
+/*
+ * The device does not know the ring any more, which is made anew. What is in flight comes out of ringlane_reap next: what the
+ * device had finished as it says, the rest, in the order of submission, with result. Returns how many.
+ */
+unsigned queue_renew(struct ringlane_queue *queue, const struct queue_setup *setup, int result);
+/* Up to max of those. */
+unsigned queue_returned_take(struct ringlane_queue *queue, struct ringlane_completion *completions,
+			     unsigned max);
 
 /*
  * The two halves of ringlane_submit, for a queue that threads share: what was queued becomes visible and it is decided

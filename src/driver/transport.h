@@ -56,6 +56,22 @@ struct transport_ops {
 			       struct doorbell *ret_doorbell);
 	/* Finishes what is in flight. */
 	int (*queue_stop)(struct transport *transport, unsigned index, struct error *error);
+	/*
+	 * Rings [0, count) stop. 0: it is confirmed, the device touches no memory any more, and is as after set_features with
+	 * the regions it has: queue_start and start are next. -errno: nothing is confirmed; after -ETIMEDOUT no other call
+	 * works but hang_up and close.
+	 */
+	int (*reset)(struct transport *transport, unsigned count, struct error *error);
+	/*
+	 * Makes the device let go and waits until it is seen to be gone: it touches no memory any more. 0: gone; -ETIMEDOUT.
+	 * With reconnect; both NULL: a device that is gone stays so.
+	 */
+	int (*hang_up)(struct transport *transport, unsigned timeout_ms, struct error *error);
+	/*
+	 * After hang_up: looks for the device, once. 0: as after opening, nothing that it was told holds. This and what follows,
+	 * up to start, ends by the deadline (clock_ns()).
+	 */
+	int (*reconnect)(struct transport *transport, uint64_t deadline, struct error *error);
 	/* The driver is ready: DRIVER_OK. */
 	int (*start)(struct transport *transport, struct error *error);
 	/* Has gone_events when the device is gone; other readiness means nothing. */

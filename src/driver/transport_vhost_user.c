@@ -12,6 +12,7 @@
 #include <linux/virtio_config.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define STATUS_RUNNING                                                                        \
 	(VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK | \
@@ -21,6 +22,8 @@ struct transport_vhost_user {
 	struct transport base;
 	struct vhu_frontend *frontend;
 	unsigned region_count, region_max;
+	unsigned timeout_ms;
+	char path[]; /* of the socket */
 };
 
 static struct transport_vhost_user *self_of(const struct transport *transport)
@@ -121,9 +124,43 @@ static int queue_stop_vhost_user(struct transport *transport, unsigned index, st
 	return vhu_frontend_ring_stop(self_of(transport)->frontend, index, &base, error);
 }
 
+/* Back ends finish what is in flight before they answer, some stop all rings at the first request: both is fine here. */
+static int reset_vhost_user(struct transport *transport, unsigned count, struct error *error)
+{
+	int ret = 0;
+
+	for (unsigned i = 0; ret == 0 && i < count; i++)
+		ret = queue_stop_vhost_user(transport, i, error);
+	return ret;
+}
+
+static int hang_up_vhost_user(struct transport *transport, unsigned timeout_ms, struct error *error)
+{
+	return vhu_frontend_hang_up(self_of(transport)->frontend, timeout_ms, error);
+}
+
+static int reconnect_vhost_user(struct transport *transport, uint64_t deadline, struct error *error)
+{
+	struct transport_vhost_user *self = self_of(transport);
+	struct vhu_frontend *frontend;
+	int ret = vhu_frontend_open_until(self->path, self->timeout_ms, deadline, &frontend, error);
+
+	if (ret < 0)
+		return ret;
+	vhu_frontend_close(self->frontend);
+	self->frontend = frontend;
+	self->region_count = 0;
+	self->region_max = vhu_frontend_mem_slots(frontend);
+	return 0;
+}
+
 static int start_vhost_user(struct transport *transport, struct error *error)
 {
-	return vhu_frontend_set_status(self_of(transport)->frontend, STATUS_RUNNING, error);
+	struct vhu_frontend *frontend = self_of(transport)->frontend;
+	int ret = vhu_frontend_set_status(frontend, STATUS_RUNNING, error);
+
+	vhu_frontend_no_deadline(frontend);
+	return ret;
 }
 
 static int gone_fd_vhost_user(const struct transport *transport)
@@ -151,6 +188,9 @@ static const struct transport_ops ops_vhost_user = {
 	.mem_remove = mem_remove_vhost_user,
 	.queue_start = queue_start_vhost_user,
 	.queue_stop = queue_stop_vhost_user,
+	.reset = reset_vhost_user,
+	.hang_up = hang_up_vhost_user,
+	.reconnect = reconnect_vhost_user,
 	.start = start_vhost_user,
 	.gone_fd = gone_fd_vhost_user,
 	.event_fd = event_fd_vhost_user,
@@ -160,7 +200,8 @@ static const struct transport_ops ops_vhost_user = {
 int transport_vhost_user_open(const char *path, unsigned timeout_ms,
 			      struct transport **ret_transport, struct error *error)
 {
-	struct transport_vhost_user *self = calloc(1, sizeof(*self));
+	size_t path_bytes = strlen(path) + 1;
+	struct transport_vhost_user *self = calloc(1, sizeof(*self) + path_bytes);
 	int ret;
 
 	if (!self)
@@ -170,6 +211,8 @@ int transport_vhost_user_open(const char *path, unsigned timeout_ms,
 		free(self);
 		return ret;
 	}
+	memcpy(self->path, path, path_bytes);
+	self->timeout_ms = timeout_ms;
 	self->base.ops = &ops_vhost_user;
 	self->base.gone_events = POLLRDHUP;
 	self->region_max = vhu_frontend_mem_slots(self->frontend);

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: MIT
 /*
  * The front end: connecting, negotiating, configuration space, status, the back end's own messages.
- * System calls: socket, setsockopt, connect, socketpair, and those of conn.c.
+ * System calls: socket, setsockopt, connect, socketpair, shutdown, poll, and those of conn.c.
  */
 #include "vhost_user/frontend_internal.h"
 
+#include "base/clock.h"
 #include "base/fd.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,8 +50,25 @@ static int connect_until(const struct sockaddr_un *address, unsigned timeout_ms)
 	return fd;
 }
 
+static int frontend_attach(int fd, unsigned timeout_ms, uint64_t deadline,
+			   struct vhu_frontend **ret_frontend, struct error *error);
+
 int vhu_frontend_open(const char *path, unsigned timeout_ms, struct vhu_frontend **ret_frontend,
 		      struct error *error)
+{
+	return vhu_frontend_open_until(path, timeout_ms, UINT64_MAX, ret_frontend, error);
+}
+
+/* At least a millisecond: none would be no limit. */
+static unsigned timeout_until(uint64_t deadline, unsigned timeout_ms)
+{
+	uint64_t now = clock_ns(), left_ms = now < deadline ? (deadline - now) / NS_PER_MS : 0;
+
+	return (unsigned)MIN((uint64_t)timeout_ms, MAX(left_ms, 1ull));
+}
+
+int vhu_frontend_open_until(const char *path, unsigned timeout_ms, uint64_t deadline,
+			    struct vhu_frontend **ret_frontend, struct error *error)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	size_t length = strlen(path);
@@ -60,11 +79,11 @@ int vhu_frontend_open(const char *path, unsigned timeout_ms, struct vhu_frontend
 				 "socket path '%s' must have 1 to %zu bytes", path,
 				 sizeof(address.sun_path) - 1);
 	memcpy(address.sun_path, path, length);
-	fd = connect_until(&address, timeout_ms);
+	fd = connect_until(&address, timeout_until(deadline, timeout_ms));
 	if (fd < 0)
 		return error_set(error, fd, "cannot connect to '%s': %s", path,
 				 strerrordesc_np(-fd));
-	ret = vhu_frontend_attach(fd, timeout_ms, ret_frontend, error);
+	ret = frontend_attach(fd, timeout_ms, deadline, ret_frontend, error);
 	if (ret < 0 && error)
 		error_prefix(error,
 			     ret == -ETIMEDOUT ? "'%s' hangs or serves another client" : "'%s'",
@@ -149,8 +168,8 @@ static int frontend_negotiate(struct vhu_frontend *frontend, struct error *error
 	return ret;
 }
 
-int vhu_frontend_attach(int fd, unsigned timeout_ms, struct vhu_frontend **ret_frontend,
-			struct error *error)
+static int frontend_attach(int fd, unsigned timeout_ms, uint64_t deadline,
+			   struct vhu_frontend **ret_frontend, struct error *error)
 {
 	struct vhu_frontend *frontend = calloc(1, sizeof(*frontend));
 	int ret;
@@ -162,6 +181,7 @@ int vhu_frontend_attach(int fd, unsigned timeout_ms, struct vhu_frontend **ret_f
 	vhu_conn_init(&frontend->conn, fd);
 	vhu_conn_init(&frontend->channel, -1);
 	frontend->timeout_ms = timeout_ms;
+	frontend->deadline = deadline;
 	frontend->queue_max = 1;
 	frontend->mem_slots = VHU_BASELINE_REGIONS;
 	ret = frontend_negotiate(frontend, error);
@@ -173,6 +193,17 @@ int vhu_frontend_attach(int fd, unsigned timeout_ms, struct vhu_frontend **ret_f
 	return 0;
 }
 
+int vhu_frontend_attach(int fd, unsigned timeout_ms, struct vhu_frontend **ret_frontend,
+			struct error *error)
+{
+	return frontend_attach(fd, timeout_ms, UINT64_MAX, ret_frontend, error);
+}
+
+void vhu_frontend_no_deadline(struct vhu_frontend *frontend)
+{
+	frontend->deadline = UINT64_MAX;
+}
+
 void vhu_frontend_close(struct vhu_frontend *frontend)
 {
 	if (!frontend)
@@ -180,6 +211,26 @@ void vhu_frontend_close(struct vhu_frontend *frontend)
 	vhu_conn_fini(&frontend->channel);
 	vhu_conn_fini(&frontend->conn);
 	free(frontend);
+}
+
+int vhu_frontend_hang_up(struct vhu_frontend *frontend, unsigned timeout_ms, struct error *error)
+{
+	struct pollfd peer = { .fd = frontend->conn.fd, .events = POLLRDHUP };
+	uint64_t end = clock_ns() + timeout_ms * NS_PER_MS, now;
+	int ret;
+
+	if (!frontend->broken)
+		frontend->broken = -ECONNRESET;
+	shutdown(frontend->conn.fd, SHUT_WR);
+	do {
+		now = clock_ns();
+		ret = poll(&peer, 1,
+			   now < end ? (int)((end - now + NS_PER_MS - 1) / NS_PER_MS) : 0);
+	} while (ret < 0 && errno == EINTR);
+	if (ret > 0)
+		return 0;
+	return error_set(error, ret < 0 ? -errno : -ETIMEDOUT,
+			 "the back end does not let go of the connection");
 }
 
 int vhu_frontend_fd(const struct vhu_frontend *frontend)

@@ -33,9 +33,18 @@ struct vhu_frontend_ring {
 /* Connects, SET_OWNER, reads features and protocol features, negotiates protocol features. */
 int vhu_frontend_open(const char *path, unsigned timeout_ms, struct vhu_frontend **ret_frontend,
 		      struct error *error);
+/* The same, and everything from here on ends by deadline (clock_ns()), whatever the timeout, until vhu_frontend_no_deadline. */
+int vhu_frontend_open_until(const char *path, unsigned timeout_ms, uint64_t deadline,
+			    struct vhu_frontend **ret_frontend, struct error *error);
+void vhu_frontend_no_deadline(struct vhu_frontend *frontend);
 /* Takes a connected socket instead of a path, also when it fails. */
 int vhu_frontend_attach(int fd, unsigned timeout_ms, struct vhu_frontend **ret_frontend,
 			struct error *error);
+/*
+ * Says that no more is coming, and waits until the peer has closed its end, at most so long: it has let go of memory and rings
+ * then. 0 (also when it had closed before), -ETIMEDOUT. Every further call but close returns -ECONNRESET, or what broke it.
+ */
+int vhu_frontend_hang_up(struct vhu_frontend *frontend, unsigned timeout_ms, struct error *error);
 void vhu_frontend_close(struct vhu_frontend *frontend);
 int vhu_frontend_fd(
 	const struct vhu_frontend *frontend); /* readable = the peer is gone (or nonsense) */

@@ -15,7 +15,7 @@
 
 static uint64_t deadline(const struct vhu_frontend *frontend)
 {
-	return clock_ns() + frontend->timeout_ms * NS_PER_MS;
+	return MIN(clock_ns() + frontend->timeout_ms * NS_PER_MS, frontend->deadline);
 }
 
 static int frontend_break(struct vhu_frontend *frontend, const struct vhu_message *request,

@@ -11,6 +11,7 @@ struct vhu_frontend {
 	struct vhu_conn conn;
 	struct vhu_conn channel; /* the back end's messages; fd -1 without BACKEND_REQ */
 	unsigned timeout_ms;
+	uint64_t deadline; /* of everything; UINT64_MAX: none */
 	int broken;        /* 0, or what every call returns from now on */
 	uint64_t features; /* offered */
 	uint64_t acked;    /* set by us */
