@@ -7,8 +7,8 @@
  * a queue takes the lowest CPU that is left, then its SMT siblings, until it has its share. With fewer queues than nodes a queue
  * takes whole nodes. Among equally large nodes the lowest number comes first; among clusters the one with the lowest CPU.
  *
- * In Linux the order of equally large ones is whatever its heap sort leaves, which differs between versions: the groups are the
- * same, their numbers may not be. (Linux 6.1 has two equal nodes the other way round.)
+ * Linux leaves the order of equally large ones to a heap sort, which differs between versions: 6.1 begins with the second of two
+ * equal nodes. Number the nodes the other way round to compare with it.
  *
  * Control path. Nothing here changes its arguments; any thread.
  */
