@@ -7,13 +7,6 @@
  * is saved. A pass that found nothing but is worth going on is followed by the next; the fds are looked at every few of
  * them.
  *
- * Completions are taken under the queue's lock, up to a turn's weight; places in steering are given back and callbacks
- * run outside of any lock. A callback may submit: its request's slot and place are free by then.
- *
- * When the device is gone, or has broken the rules of a ring, the queue takes no more requests. What a device that is
- * gone had is finished with -ECONNRESET. What a broken ring had stays until ringlane_managed_stop: its memory may still be
- * written to.
- *
  * System calls: epoll_pwait2, epoll_create1, epoll_wait, epoll_ctl, read (control fd).
  */
 #include "driver/reaper.h"
@@ -33,180 +26,6 @@
 
 /* Which this thread is. */
 static __thread const struct reaper *me;
-
-static struct managed_queue *queue_of(struct iopoll_source *source)
-{
-	return container_of(source, struct managed_queue, source);
-}
-
-static inline void count(uint64_t *counter, uint64_t more)
-{
-	store_relaxed(counter, *counter + more);
-}
-
-/* ---- completions ---- */
-
-/* The slot is free afterwards. With the queue's lock. */
-static void slot_take(struct managed_queue *mq, struct managed_request *slot, int result,
-		      struct reaper_done *ret_done)
-{
-	*ret_done = (struct reaper_done){
-		.done = slot->want.done,
-		.user_data = slot->want.user_data,
-		.flow = slot->flow,
-		.result = result,
-		.cpu = slot->cpu,
-	};
-	slot->state = SLOT_FREE;
-	slot->next = mq->free;
-	mq->free = slot;
-	mq->used--;
-}
-
-/*
- * Up to budget of the ring's, or -errno when there are none and will be none. What was cancelled, because the device would
- * not let go of it, may come all the same: nobody is told twice.
- */
-static int completions_take(struct managed_queue *mq, unsigned budget, unsigned *ret_taken)
-{
-	struct reaper *reaper = mq->reaper;
-	unsigned taken = 0;
-	int reaped;
-
-	pthread_mutex_lock(&mq->lock);
-	reaped = ringlane_reap(mq->queue, reaper->completions, budget);
-	for (int i = 0; i < reaped; i++) {
-		struct managed_request *slot = reaper->completions[i].user_data;
-
-		if (likely(slot->state == SLOT_IN_FLIGHT))
-			slot_take(mq, slot, reaper->completions[i].result, &reaper->done[taken++]);
-	}
-	pthread_mutex_unlock(&mq->lock);
-	*ret_taken = taken;
-	return reaped;
-}
-
-/* Up to a weight of those that will not complete any more. */
-static unsigned leftovers_take(struct managed_queue *mq, int result)
-{
-	struct reaper *reaper = mq->reaper;
-	unsigned taken = 0;
-
-	pthread_mutex_lock(&mq->lock);
-	for (unsigned i = 0; i < mq->slot_count && taken < MANAGED_WEIGHT_MAX; i++)
-		if (mq->slots[i].state == SLOT_IN_FLIGHT)
-			slot_take(mq, &mq->slots[i], result, &reaper->done[taken++]);
-	pthread_mutex_unlock(&mq->lock);
-	return taken;
-}
-
-static void completions_tell(struct managed_queue *mq, unsigned taken)
-{
-	int here = sched_getcpu();
-
-	for (unsigned i = 0; i < taken; i++) {
-		const struct reaper_done *it = &mq->reaper->done[i];
-
-		managed_leave(mq->managed, it->flow, mq->index);
-		count(&mq->local, it->cpu == (unsigned)here);
-		count(&mq->failed, it->result != 0);
-		count(&mq->completed, 1);
-		if (it->done)
-			it->done(it->user_data, it->result);
-	}
-}
-
-/* ---- the end of a queue ---- */
-
-static void queue_close(struct managed_queue *mq, int error)
-{
-	pthread_mutex_lock(&mq->lock);
-	if (!mq->closed)
-		store_relaxed(&mq->closed, error);
-	pthread_mutex_unlock(&mq->lock);
-}
-
-/* What has been completed is told as it is, the rest with this result. */
-static void queue_finish(struct managed_queue *mq, int result)
-{
-	unsigned taken;
-
-	while (completions_take(mq, MANAGED_WEIGHT_MAX, &taken) > 0)
-		completions_tell(mq, taken);
-	do {
-		taken = leftovers_take(mq, result);
-		completions_tell(mq, taken);
-	} while (taken);
-}
-
-/* Nothing more will complete. Other queues take over from a broken one; when the device is gone there are none. */
-static void queue_lose(struct managed_queue *mq, int error)
-{
-	queue_close(mq, error);
-	if (error == -ECONNRESET)
-		queue_finish(mq, error);
-	else
-		gate_close(steering_gate(&mq->managed->steering, mq->index));
-}
-
-/* ---- what the poll asks for ---- */
-
-static int source_poll(struct iopoll_source *source, unsigned budget)
-{
-	struct managed_queue *mq = queue_of(source);
-	bool work = virtq_driver_has_work(&mq->queue->ring);
-	unsigned taken;
-	int ret;
-
-	if (!work && likely(!mq->queue->ring.broken && !mq->reaper->is_gone))
-		return 0;
-	ret = completions_take(mq, budget, &taken);
-	if (ret == 0 && mq->reaper->is_gone)
-		ret = -ECONNRESET;
-	if (ret < 0)
-		queue_lose(mq, ret);
-	else
-		completions_tell(mq, taken);
-	return ret;
-}
-
-static void source_disarm(struct iopoll_source *source)
-{
-	virtq_driver_calls_suppress(&queue_of(source)->queue->ring);
-}
-
-/* The end of a queue is announced by no interrupt: one more look finds it. */
-static bool source_rearm(struct iopoll_source *source, unsigned skip)
-{
-	struct managed_queue *mq = queue_of(source);
-	bool again;
-
-	pthread_mutex_lock(&mq->lock); /* what is published counts */
-	again = virtq_driver_calls_enable(&mq->queue->ring, (uint16_t)skip);
-	again |= mq->queue->ring.broken || mq->reaper->is_gone;
-	pthread_mutex_unlock(&mq->lock);
-	return again;
-}
-
-static unsigned source_in_flight(struct iopoll_source *source)
-{
-	const struct managed_queue *mq = queue_of(source);
-
-	return (unsigned)gate_count(steering_gate(&mq->managed->steering, mq->index));
-}
-
-static void source_switched(struct iopoll_source *source)
-{
-	/* seen at the end of the loop's turn */
-}
-
-static const struct iopoll_ops source_ops = {
-	.poll = source_poll,
-	.disarm = source_disarm,
-	.rearm = source_rearm,
-	.in_flight = source_in_flight,
-	.switched = source_switched,
-};
 
 /* ---- its queues ---- */
 
@@ -287,7 +106,7 @@ static void wishes_grant(struct reaper *reaper)
 	finished_tell(reaper->managed, wishes.finished);
 	if (wishes.cancel) {
 		FOR_EACH_QUEUE(mq, reaper)
-		queue_finish(mq, wishes.cancel_result);
+		reaper_queue_finish(mq, wishes.cancel_result);
 	}
 	reaper->draining = wishes.drain;
 	reaper->quit = wishes.quit;
@@ -500,7 +319,7 @@ static void poll_init(struct reaper *reaper)
 
 	iopoll_init(&reaper->iopoll, &params);
 	FOR_EACH_QUEUE(mq, reaper)
-	iopoll_add(&reaper->iopoll, &mq->source, &source_ops, reaper->wishes.mode);
+	iopoll_add(&reaper->iopoll, &mq->source, &reaper_source_ops, reaper->wishes.mode);
 }
 
 static int watch(const struct reaper *reaper, int fd, uint32_t events, void *what)

@@ -60,6 +60,11 @@ void reaper_stop(struct reaper *reaper);
 void reaper_fini(struct reaper *reaper);
 bool reaper_is_me(const struct reaper *reaper);
 
+/* reaper_queue.c: on the reaper's thread. What its poll does: */
+extern const struct iopoll_ops reaper_source_ops;
+/* What has been completed is told as it is, the rest of what is in flight with this result. */
+void reaper_queue_finish(struct managed_queue *mq, int result);
+
 /* Any thread; not to be waited for on the reaper itself. */
 unsigned reaper_set_mode(struct reaper *reaper, enum iopoll_mode mode);
 void reaper_wait_mode(struct reaper *reaper, unsigned ticket);
