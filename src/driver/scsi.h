@@ -226,6 +226,8 @@ int scsi_device_config(struct ringlane_device *device, const struct ringlane_opt
 		       unsigned ring_max, struct ringlane_info *info, struct error *error);
 /* The device runs: events, and the LUN that the URI names. */
 int scsi_device_start(struct ringlane_device *device, const struct uri *uri, struct error *error);
+/* The default LUN has said something new. */
+void scsi_device_info_update(struct ringlane_device *device);
 void scsi_device_fini(struct ringlane_device *device);
 /* 1: an event, perhaps with a new size; 0: nothing; -errno. */
 int scsi_device_event(struct ringlane_device *device);

@@ -95,7 +95,7 @@ int scsi_device_config(struct ringlane_device *device, const struct ringlane_opt
 /* ---- the LUN that functions of ringlane.h act on ---- */
 
 /* Of the device's description, what a LUN decides. */
-static void info_update(struct ringlane_device *device)
+void scsi_device_info_update(struct ringlane_device *device)
 {
 	const struct ringlane_lun_info *lun = &device->scsi.lun->info;
 	struct ringlane_info *info = &device->info;
@@ -129,7 +129,7 @@ static int default_open(struct ringlane_device *device, const struct uri *uri, s
 		return ret;
 	for (unsigned i = 0; i < device->info.queues; i++)
 		device->queues[i]->scsi.lun = scsi->lun;
-	info_update(device);
+	scsi_device_info_update(device);
 	return 0;
 }
 
@@ -175,8 +175,5 @@ int scsi_device_event(struct ringlane_device *device)
 	if (ret <= 0 || !device->scsi.lun || !refresh_is_due(device))
 		return ret;
 	ret = ringlane_lun_refresh(device->scsi.lun, NULL, NULL);
-	if (ret < 0)
-		return ret;
-	info_update(device);
-	return 1;
+	return ret < 0 ? ret : 1;
 }

@@ -380,6 +380,8 @@ int ringlane_lun_refresh(struct ringlane_lun *lun, struct ringlane_queue *queue,
 	info.read_only |= lun->device->scsi.read_only;
 	lun->info = info;
 	store_relaxed(&lun->limits.capacity, info.capacity);
+	if (lun == lun->device->scsi.lun)
+		scsi_device_info_update(lun->device);
 	return 0;
 }
 

@@ -78,7 +78,8 @@ static int scan_list(struct scan *scan, unsigned target, unsigned bytes)
 }
 
 /* *ret_got: bytes of the list. Returns what scsi_exec does. */
-static int report_luns(struct scan *scan, unsigned target, unsigned lun, unsigned *ret_got)
+static int report_luns(struct scan *scan, unsigned target, unsigned lun, unsigned *ret_got,
+		       struct ringlane_scsi_result *ret_result)
 {
 	struct scsi_exec exec = {
 		.address = scsi_address(target, lun),
@@ -87,33 +88,30 @@ static int report_luns(struct scan *scan, unsigned target, unsigned lun, unsigne
 		.bytes = QUEUE_SCRATCH_BYTES,
 	};
 	const uint32_t room = htobe32(QUEUE_SCRATCH_BYTES);
-	struct ringlane_scsi_result result;
 	int ret;
 
 	memcpy(exec.cdb + 6, &room, sizeof(room));
-	ret = scsi_exec(scan->queue, &exec, scan->device->scsi.timeout_ms, &result, ret_got);
+	ret = scsi_exec(scan->queue, &exec, scan->device->scsi.timeout_ms, ret_result, ret_got);
 	if (ret == 0)
 		memcpy(scan->list, scan->queue->scsi.scratch, *ret_got);
 	else if (ends_scan(ret))
-		scsi_error(scan->device, ret, exec.address, "REPORT LUNS", &result, scan->error);
+		scsi_error(scan->device, ret, exec.address, "REPORT LUNS", ret_result, scan->error);
 	return ret;
-}
-
-static bool is_bad_target(int ret)
-{
-	return ret == -ENXIO;
 }
 
 static int scan_target(struct scan *scan, unsigned target)
 {
+	struct ringlane_scsi_result result;
 	unsigned got;
-	int ret = report_luns(scan, target, 0, &got);
+	int ret = report_luns(scan, target, 0, &got, &result);
 
-	if (is_bad_target(ret))
-		ret = report_luns(scan, target, SCSI_LUN_REPORT_LUNS, &got);
+	if (result.response == RINGLANE_SCSI_BAD_TARGET)
+		return 0;
+	if (ret == -ENXIO) /* it has no LUN 0 */
+		ret = report_luns(scan, target, SCSI_LUN_REPORT_LUNS, &got, &result);
 	if (ends_scan(ret))
 		return ret;
-	if (is_bad_target(ret))
+	if (ret == -ENXIO)
 		return 0;
 	return ret < 0 ? scan_unit(scan, target, 0) : scan_list(scan, target, got);
 }
