@@ -54,8 +54,9 @@ struct ringlane_options {
 };
 
 /**
- * URI: `vhost-user-blk:PATH` or `vhost-user-scsi:PATH[?target=T&lun=L]` (scsi.h), the path of a listening Unix socket.
- * options may be NULL.
+ * URI: `vhost-user-blk:PATH` or `vhost-user-scsi:PATH[?target=T&lun=L]` (scsi.h), the path of a
+ * listening Unix socket; `vfio-blk:ADDRESS` or `vfio-scsi:ADDRESS[?target=T&lun=L]`, a PCI function
+ * that is bound to vfio-pci, such as 0000:00:04.0. options may be NULL.
  *
  * Returns 0; -EINVAL bad URI or option; -ENOTSUP the device
  * lacks what a disk needs (VERSION_1, a configuration space); -EPROTO its answers make no sense;
@@ -64,8 +65,8 @@ struct ringlane_options {
 RINGLANE_API int ringlane_open(const char *uri, const struct ringlane_options *options,
 			       struct ringlane_device **ret_device, struct ringlane_error *error);
 /**
- * Stops the queues, which makes the device finish what is in flight, at most timeout_ms long, and
- * frees everything, memory of ringlane_mem_alloc included. NULL is fine.
+ * Stops the queues, which makes the device finish what is in flight, at most timeout_ms long (over
+ * VFIO it is reset instead: wait first), and frees everything, memory of ringlane_mem_alloc included. NULL is fine.
  */
 RINGLANE_API void ringlane_close(struct ringlane_device *device);
 RINGLANE_API const char *ringlane_version(void);

@@ -123,12 +123,12 @@ static int negotiate(struct ringlane_device *device, const struct ringlane_optio
 		return error_set(error, -ENOTSUP, "the device does not offer VIRTIO_F_VERSION_1");
 	ret = device->transport->ops->set_features(device->transport, info->features_acked, error);
 	info->features_acked |= facts.features_own;
+	info->queue_size = facts.queue_size_max;
 	if (ret == 0 && device->kind == DEVICE_SCSI)
 		return scsi_device_config(device, options, facts.queue_max, info, error);
 	if (ret == 0)
 		ret = config_read(device, info, error);
 	info->queue_max = MIN(info->queue_max, facts.queue_max);
-	info->queue_size = facts.queue_size_max;
 	return ret;
 }
 
@@ -466,9 +466,12 @@ void ringlane_get_info(const struct ringlane_device *device, struct ringlane_inf
 static int transport_open(const struct uri *uri, const struct ringlane_options *options,
 			  struct transport **ret_transport, struct error *error)
 {
-	switch (uri->scheme) {
-	case URI_VHOST_USER_BLK:
-	case URI_VHOST_USER_SCSI:
+	switch (uri->transport) {
+	case URI_VFIO:
+		return transport_vfio_open(uri->address,
+					   uri->is_scsi ? VIRTIO_ID_SCSI : VIRTIO_ID_BLOCK,
+					   options->timeout_ms, ret_transport, error);
+	case URI_VHOST_USER:
 		return transport_vhost_user_open(uri->address, options->timeout_ms, ret_transport,
 						 error);
 	}
@@ -482,7 +485,7 @@ static int device_setup(struct ringlane_device *device, const struct uri *uri,
 
 	if (ret < 0)
 		return error_set(error, ret, "out of memory");
-	if (uri->scheme == URI_VHOST_USER_SCSI)
+	if (uri->is_scsi)
 		scsi_device_init(device, uri, options);
 	ret = transport_open(uri, options, &device->transport, error);
 	if (ret == 0)

@@ -248,6 +248,15 @@ static uint32_t config_read(struct fake_pci *fake, uint64_t offset, unsigned wid
 	return le32toh(value);
 }
 
+static void config_write(struct fake_pci *fake, uint64_t offset, unsigned width, uint32_t value)
+{
+	uint32_t raw = htole32(value);
+
+	rule(fake, offset % width == 0 && offset + width <= fake->config_length,
+	     "the configuration's length");
+	memcpy(fake->config + offset, &raw, width);
+}
+
 void fake_pci_config_change(struct fake_pci *fake)
 {
 	fake->config[0]++;
@@ -275,6 +284,10 @@ void fake_pci_write(void *owner, uint64_t offset, unsigned width, uint32_t value
 
 	if (fake->trick == FAKE_PCI_GONE)
 		return;
+	if (offset >= FAKE_PCI_DEVICE_AT) {
+		config_write(fake, offset - FAKE_PCI_DEVICE_AT, width, value);
+		return;
+	}
 	rule(fake, offset < COMMON_SIZE && width == common_width(offset),
 	     "accesses have the width of the field");
 	switch (offset) {

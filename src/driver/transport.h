@@ -87,6 +87,9 @@ struct transport {
 	short gone_events; /* of poll(2), on gone_fd */
 };
 
+/* device_id: VIRTIO_ID_*, what the function must be. */
+int transport_vfio_open(const char *address, unsigned device_id, unsigned timeout_ms,
+			struct transport **ret_transport, struct error *error);
 int transport_vhost_user_open(const char *path, unsigned timeout_ms,
 			      struct transport **ret_transport, struct error *error);
 

@@ -11,11 +11,14 @@
 
 static const struct uri_name {
 	const char *name;
-	enum uri_scheme scheme;
+	enum uri_transport transport;
 	bool is_scsi;
+	const char *address; /* what stands behind it */
 } schemes[] = {
-	{ "vhost-user-blk:", URI_VHOST_USER_BLK, false },
-	{ "vhost-user-scsi:", URI_VHOST_USER_SCSI, true },
+	{ "vhost-user-blk:", URI_VHOST_USER, false, "path of a socket" },
+	{ "vhost-user-scsi:", URI_VHOST_USER, true, "path of a socket" },
+	{ "vfio-blk:", URI_VFIO, false, "address of a PCI function" },
+	{ "vfio-scsi:", URI_VFIO, true, "address of a PCI function" },
 };
 
 /* "name=number", up to '&' or the end. NULL: it is something else. */
@@ -61,14 +64,14 @@ static int address_parse(const char *text, const struct uri_name *name, struct u
 	const char *address = text + strlen(name->name);
 	const char *query = name->is_scsi ? strrchr(address, '?') : NULL;
 	size_t length = query ? (size_t)(query - address) : strlen(address);
-	struct uri uri = { .scheme = name->scheme };
+	struct uri uri = { .transport = name->transport, .is_scsi = name->is_scsi };
 	int ret;
 
 	if (!length)
-		return error_set(error, -EINVAL, "'%s' lacks the path of a socket", text);
+		return error_set(error, -EINVAL, "'%s' lacks the %s", text, name->address);
 	if (length >= sizeof(uri.address))
-		return error_set(error, -EINVAL, "'%.100s…' is too long for the path of a socket",
-				 text);
+		return error_set(error, -EINVAL, "'%.100s…' is too long for the %s", text,
+				 name->address);
 	memcpy(uri.address, address, length);
 	ret = query ? query_parse(query + 1, &uri, error) : 0;
 	if (ret == 0)
@@ -82,6 +85,7 @@ int uri_parse(const char *text, struct uri *ret_uri, struct error *error)
 		if (strncmp(text, schemes[i].name, strlen(schemes[i].name)) == 0)
 			return address_parse(text, &schemes[i], ret_uri, error);
 	return error_set(error, -EINVAL,
-			 "'%s' is no disk's URI: vhost-user-blk:PATH and vhost-user-scsi:PATH are",
+			 "'%s' is no disk's URI: vhost-user-blk:PATH, vhost-user-scsi:PATH, "
+			 "vfio-blk:ADDRESS and vfio-scsi:ADDRESS are",
 			 text);
 }

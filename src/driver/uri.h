@@ -7,17 +7,18 @@
 
 #include <stdbool.h>
 
-enum uri_scheme {
-	URI_VHOST_USER_BLK,  /* address: path of a Unix socket */
-	URI_VHOST_USER_SCSI, /* the same; ?target=T&lun=L */
+enum uri_transport {
+	URI_VHOST_USER, /* address: path of a Unix socket */
+	URI_VFIO,       /* address: of a PCI function, 0000:00:04.0 */
 };
 
 #define URI_ADDRESS_BYTES 256
 
 struct uri {
-	enum uri_scheme scheme;
+	enum uri_transport transport;
+	bool is_scsi; /* else blk */
 	char address[URI_ADDRESS_BYTES];
-	bool has_lun; /* said in words; else both are 0 */
+	bool has_lun; /* SCSI: ?target=T&lun=L was said; else both are 0 */
 	unsigned target, lun;
 };
 

@@ -227,6 +227,41 @@ int virtio_pci_get_config(const struct virtio_pci *pci, void *bytes, uint32_t si
 	return error_set(error, -EPROTO, "the device's configuration changes all the time");
 }
 
+/* The width of the field that begins at offset; 0: none does. */
+static uint32_t config_width_at(const struct virtio_pci *pci, uint32_t offset)
+{
+	const char *widths = config_widths(pci->device_id);
+	uint32_t at = 0;
+
+	while (*widths && at < offset)
+		at += (uint32_t)(*widths++ - '0');
+	return *widths && at == offset ? (uint32_t)(*widths - '0') : 0;
+}
+
+int virtio_pci_set_config(const struct virtio_pci *pci, uint32_t offset, const void *bytes,
+			  uint32_t size, struct error *error)
+{
+	const uint8_t *from = bytes;
+	uint32_t width;
+
+	if (!pci->device.length)
+		return error_set(error, -ENOTSUP, "the device has no configuration");
+	for (; size; size -= width, offset += width, from += width) {
+		uint32_t value = 0;
+
+		width = config_width_at(pci, offset);
+		if (!width || width > size || !range_fits(offset, width, pci->device.length))
+			return error_set(
+				error, -EINVAL,
+				"the device's configuration has no field of %u bytes at %u", size,
+				offset);
+		memcpy(&value, from, width);
+		pci->access->ops->write(pci->access, pci->device.bar, pci->device.offset + offset,
+					width, le32toh(value));
+	}
+	return 0;
+}
+
 int virtio_pci_set_config_vector(const struct virtio_pci *pci, uint16_t vector, struct error *error)
 {
 	common_write(pci, COMMON(msix_config), 2, vector);

@@ -81,6 +81,9 @@ int virtio_pci_set_features(const struct virtio_pci *pci, uint64_t features, str
  */
 int virtio_pci_get_config(const struct virtio_pci *pci, void *bytes, uint32_t size,
 			  uint32_t *ret_size, struct error *error);
+/* Whole fields. -ENOTSUP: the device has no configuration; -EINVAL: these are no fields of it. */
+int virtio_pci_set_config(const struct virtio_pci *pci, uint32_t offset, const void *bytes,
+			  uint32_t size, struct error *error);
 /* VIRTIO_PCI_NO_VECTOR: no interrupt. -ENOSPC: the device refuses. */
 int virtio_pci_set_config_vector(const struct virtio_pci *pci, uint16_t vector,
 				 struct error *error);

@@ -194,7 +194,7 @@ static const struct option_spec specs[] = {
 const struct option_table bench_table = {
 	.command = "ringlane bench",
 	.positional = "URI",
-	.summary = "Measures the disk at URI (vhost-user-blk:PATH). Without --rw it only reads.",
+	.summary = "Measures the disk at URI (see ringlane --help). Without --rw it only reads.",
 	.specs = specs,
 	.notes = "Sizes count in 1024. Writing kinds overwrite the disk.",
 };

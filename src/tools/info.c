@@ -31,7 +31,7 @@ static const struct option_spec specs[] = {
 static const struct option_table table = {
 	.command = "ringlane info",
 	.positional = "URI",
-	.summary = "Shows what the back end of the disk at URI (vhost-user-blk:PATH) offers.",
+	.summary = "Shows what the back end of the disk at URI (see ringlane --help) offers.",
 	.specs = specs,
 };
 

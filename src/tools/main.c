@@ -21,6 +21,9 @@ static void help_print(void)
 	       "Drives virtio disks from user space, and asks the daemon that serves them.\n\ncommands:\n");
 	for (unsigned i = 0; i < ARRAY_SIZE(commands); i++)
 		printf("  %-8s %s\n", commands[i].name, commands[i].summary);
+	printf("\nURIs of disks:\n"
+	       "  vhost-user-blk:PATH, vhost-user-scsi:PATH[?target=T&lun=L]   a back end's Unix socket\n"
+	       "  vfio-blk:ADDRESS, vfio-scsi:ADDRESS[?target=T&lun=L]         a PCI function, 0000:00:04.0\n");
 	printf("\noptions:\n"
 	       "  --help    show this help; ringlane COMMAND --help tells more\n"
 	       "  --version show the version\n");

@@ -329,10 +329,13 @@ int vfio_pci_bar_write_on_event(const struct vfio_pci *pci, unsigned bar, uint64
 		.flags = width == 2 ? VFIO_DEVICE_IOEVENTFD_16 : VFIO_DEVICE_IOEVENTFD_32,
 		.offset = pci->bars[bar].offset + offset,
 		.data = value,
-		.fd = event_fd,
 	};
-	int ret = call(pci, VFIO_DEVICE_IOEVENTFD, &event);
+	int ret;
 
+	event.fd = -1; /* what was registered before; there may be nothing */
+	call(pci, VFIO_DEVICE_IOEVENTFD, &event);
+	event.fd = event_fd;
+	ret = call(pci, VFIO_DEVICE_IOEVENTFD, &event);
 	if (ret < 0)
 		return error_set(error, ret,
 				 "%s: the doorbell in BAR %u can neither be mapped nor rung by an "
