@@ -330,8 +330,6 @@ static void test_doorbells_are_a_multiple_apart(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(
-			test_init_of_a_transitional_device_takes_its_type_from_the_subsystem),
 		cmocka_unit_test(test_reset_waits_until_the_device_says_so),
 		cmocka_unit_test(test_reset_that_never_ends_is_given_up),
 		cmocka_unit_test(test_device_that_is_gone_is_noticed_by_everything),
