@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * libringlane on a real adapter, whose URI (without a LUN) is the argument: who is there, LUN 0 and LUN 1 of target 0, commands,
- * task management. Both disks are overwritten; LUN 0 has 4 MiB or more, 512 byte blocks and one queue beside the one that is used.
+ * task management. Both disks are overwritten; LUN 0 has 4 MiB or more and 512 byte blocks; LUN 2 takes long for each read. There is one
+ * queue beside the one that is used.
  */
 #include <ringlane/scsi.h>
 
@@ -25,7 +26,7 @@ static const char *uri;
 struct scene {
 	struct ringlane_device *device;
 	struct ringlane_queue *queue;
-	struct ringlane_lun *luns[2];
+	struct ringlane_lun *luns[3];
 	uint8_t *buffer;
 };
 
@@ -37,7 +38,8 @@ static int scene_open(void **state)
 
 	if (ringlane_open(uri, &options, &scene->device, &error) < 0 ||
 	    ringlane_lun_open(scene->device, NULL, 0, 0, &scene->luns[0], &error) < 0 ||
-	    ringlane_lun_open(scene->device, NULL, 0, 1, &scene->luns[1], &error) < 0) {
+	    ringlane_lun_open(scene->device, NULL, 0, 1, &scene->luns[1], &error) < 0 ||
+	    ringlane_lun_open(scene->device, NULL, 0, 2, &scene->luns[2], &error) < 0) {
 		fprintf(stderr, "%s\n", error.text);
 		return -1;
 	}
@@ -53,6 +55,7 @@ static int scene_close(void **state)
 
 	ringlane_lun_close(scene->luns[0]);
 	ringlane_lun_close(scene->luns[1]);
+	ringlane_lun_close(scene->luns[2]);
 	ringlane_close(scene->device);
 	free(scene);
 	return 0;
@@ -89,14 +92,14 @@ static void check_blocks(struct scene *scene, unsigned lun, uint64_t offset, int
 
 /* ---- who is there ---- */
 
-static void test_scan_when_two_luns_then_both_are_told(void **state)
+static void test_scan_when_three_luns_then_all_are_told(void **state)
 {
 	struct scene *scene = *state;
 	struct ringlane_scsi_unit units[8] = { 0 };
 	struct ringlane_lun_info info;
 
-	assert_int_equal(ringlane_scsi_scan(scene->device, NULL, units, 8, NULL), 2);
-	for (unsigned i = 0; i < 2; i++) {
+	assert_int_equal(ringlane_scsi_scan(scene->device, NULL, units, 8, NULL), 3);
+	for (unsigned i = 0; i < 3; i++) {
 		ringlane_lun_get_info(scene->luns[i], &info);
 		assert_int_equal(units[i].target, 0);
 		assert_int_equal(units[i].lun, i);
@@ -106,7 +109,7 @@ static void test_scan_when_two_luns_then_both_are_told(void **state)
 		assert_true(info.serial[0] && info.wwn);
 		assert_int_equal(info.logical_block_size, 512);
 	}
-	assert_int_equal(ringlane_scsi_scan(scene->device, scene->queue, units, 0, NULL), 2);
+	assert_int_equal(ringlane_scsi_scan(scene->device, scene->queue, units, 0, NULL), 3);
 }
 
 static void test_lun_when_it_is_not_there_then_enxio(void **state)
@@ -328,6 +331,31 @@ static void test_functions_when_no_task_is_there_then_complete(void **state)
 	assert_int_equal(ringlane_scsi_manage(scene->device, 8, 0, 0, 0, 0), -EINVAL);
 }
 
+static void test_task_when_it_runs_then_it_is_found_and_aborted(void **state)
+{
+	struct scene *scene = *state;
+	struct ringlane_completion completion;
+	uint64_t tag;
+	int found;
+
+	assert_int_equal(
+		ringlane_lun_read(scene->queue, scene->luns[2], scene->buffer, 512, 0, scene), 0);
+	tag = ringlane_scsi_tag(scene->queue);
+	assert_int_equal(ringlane_submit(scene->queue), 1);
+	do { /* the device may not have taken it yet */
+		found = ringlane_scsi_manage(scene->device, RINGLANE_SCSI_QUERY_TASK, 0, 2, tag, 0);
+	} while (found == 0 && ringlane_reap(scene->queue, &completion, 1) == 0);
+	assert_int_equal(found, 1);
+	assert_int_equal(
+		ringlane_scsi_manage(scene->device, RINGLANE_SCSI_QUERY_TASK, 0, 2, tag + 1, 0), 0);
+	assert_int_equal(
+		ringlane_scsi_manage(scene->device, RINGLANE_SCSI_ABORT_TASK, 0, 2, tag, 0), 0);
+	/* Its completion came before the function's. */
+	assert_int_equal(ringlane_reap(scene->queue, &completion, 1), 1);
+	assert_ptr_equal(completion.user_data, scene);
+	assert_int_equal(completion.result, -ECANCELED);
+}
+
 /* The resets of the test before: the LUN tells them once. */
 static void test_request_when_unit_was_reset_then_erestart_once(void **state)
 {
@@ -348,7 +376,7 @@ static void test_request_when_unit_was_reset_then_erestart_once(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_scan_when_two_luns_then_both_are_told),
+		cmocka_unit_test(test_scan_when_three_luns_then_all_are_told),
 		cmocka_unit_test(test_lun_when_it_is_not_there_then_enxio),
 		cmocka_unit_test(test_luns_when_written_then_each_has_its_own_data),
 		cmocka_unit_test(test_segments_when_odd_then_data_is_right),
@@ -359,6 +387,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_command_when_less_data_comes_then_the_residual_tells),
 		cmocka_unit_test(test_command_when_refused_then_sense_data_and_a_sentence),
 		cmocka_unit_test(test_command_when_malformed_then_einval),
+		cmocka_unit_test(test_task_when_it_runs_then_it_is_found_and_aborted),
 		cmocka_unit_test(test_functions_when_no_task_is_there_then_complete),
 		cmocka_unit_test(test_request_when_unit_was_reset_then_erestart_once),
 	};

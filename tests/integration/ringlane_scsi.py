@@ -11,6 +11,7 @@ from pathlib import Path
 
 import captive
 from captive import Case
+from process import Process, wait_until
 
 SECONDS = 100
 BUILD = Path()
@@ -42,8 +43,57 @@ class Driver(Case):
                 self.run_program("tests/integration/driver_disk_test", self.uri(query))
 
     def test_adapter_when_driven_then_scan_commands_and_functions_work(self):
-        self.daemon(*self.ram("n0"), *self.ram("n1"), *self.adapter(), *self.disk("n0"), *self.disk("n1", 1))
+        slow = ["--blockdev", f"null-co,node-name=n2,size=1M,latency-ns={300 * 1000000}"]
+        disks = [*self.disk("n0"), *self.disk("n1", 1), *self.disk("n2", 2)]
+        self.daemon(*self.ram("n0"), *self.ram("n1"), *slow, *self.adapter(), *disks)
         self.run_program("tests/integration/driver_scsi_test", self.uri())
+
+    def watch(self, count, query=""):
+        """examples/scsi_events; what it has said so far by lines()."""
+        process = Process([BUILD / "examples/scsi_events", self.uri(query), str(count)], self.folder / "events")
+        self.addCleanup(process.kill)
+        return process
+
+    def wait_lines(self, process, expected):
+        """Just these lines in just this order."""
+        wait_until(lambda: len(process.read_log().splitlines()) >= len(expected), 20, f"{len(expected)} lines")
+        lines = process.read_log().splitlines()
+        for line, text in zip(lines, expected, strict=True):
+            self.assertIn(text, line)
+
+    def test_lun_when_plugged_resized_and_unplugged_then_events_tell(self):
+        _, monitor = self.with_monitor(*self.ram("n0"), *self.adapter(), *self.disk("n0", more=",serial=first"))
+        process = self.watch(3)
+        lines = ["0:0 RINGLANE"]
+        self.wait_lines(process, lines)
+        image = self.make_image("grows", 1 << 20)
+        monitor.run("blockdev-add", driver="file", filename=str(image), **{"node-name": "n1"})
+        monitor.run("device_add", driver="scsi-hd", id="d1", drive="n1", bus="s0.0", serial="second", **{"scsi-id": 0, "lun": 4})
+        lines += ["0:4 came", f"serial second, {1 << 20} bytes"]
+        self.wait_lines(process, lines)
+        monitor.run("block_resize", size=3 << 20, **{"node-name": "n1"})
+        lines += ["0:4 changed (2a/09)", f"serial second, {3 << 20} bytes"]
+        self.wait_lines(process, lines)
+        monitor.run("device_del", id="d1")
+        monitor.wait_event("DEVICE_DELETED", device="d1", path="/machine/peripheral/d1")
+        lines += ["0:4 went", "0:4 - target 0"]
+        self.wait_lines(process, lines)
+        self.assertEqual(process.wait(20), 0)
+
+    def test_target_when_its_only_lun_is_unplugged_then_bad_target(self):
+        _, monitor = self.with_monitor(*self.ram("n0"), *self.adapter(), *self.disk("n0"))
+        process = self.watch(1)
+        self.wait_lines(process, ["0:0 "])
+        monitor.run("device_del", id="d-n0")
+        self.wait_lines(process, ["0:0 ", "0:0 went", "BAD TARGET"])
+        self.assertEqual(process.wait(20), 0)
+
+    def test_adapter_when_the_daemon_ends_then_the_watcher_does(self):
+        daemon = self.daemon(*self.ram("n0"), *self.adapter(), *self.disk("n0"))
+        process = self.watch(100)
+        self.wait_lines(process, ["0:0 "])
+        daemon.kill()
+        self.assertEqual(process.wait(20), 0)
 
 
 if __name__ == "__main__":
