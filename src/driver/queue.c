@@ -99,6 +99,8 @@ static int ring_init(struct ringlane_queue *queue, const struct queue_setup *set
 		.size = setup->size,
 		.indirect = setup->indirect,
 		.event_idx = setup->event_idx,
+		/* QEMU's virtio-scsi counts data that it read (7.2: hw/scsi/virtio-scsi.c, virtio_scsi_complete_req) */
+		.lengths_are_vague = setup->kind == QUEUE_SCSI,
 		.memory = { .desc = (void *)shared,
 			    .avail = (void *)(shared + at.avail),
 			    .used = (void *)(shared + at.used) },

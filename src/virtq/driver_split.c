@@ -229,9 +229,12 @@ int virtq_driver_take_split(struct virtq_driver *q, uint16_t *ret_head, uint32_t
 		return driver_break(q, "a used entry names no descriptor");
 	if (unlikely(!q->slots[id].count))
 		return driver_break(q, "a used entry names a chain that is not outstanding");
-	if (unlikely(written > q->slots[id].writable))
-		return driver_break(q,
-				    "a used entry says that more was written than there is room");
+	if (unlikely(written > q->slots[id].writable)) {
+		if (!q->lengths_are_vague)
+			return driver_break(
+				q, "a used entry says that more was written than there is room");
+		written = q->slots[id].writable;
+	}
 	q->used_next++;
 	chain_free(q, (uint16_t)id);
 	*ret_head = (uint16_t)id;

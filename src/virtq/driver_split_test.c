@@ -249,6 +249,23 @@ static void test_take_when_device_writes_nonsense_then_broken_for_its_reason(voi
 		hostile_check(&HOSTILE[i]);
 }
 
+static void test_take_when_lengths_are_vague_then_no_more_than_fits(void **state)
+{
+	struct fixture fixture;
+	uint16_t first, head;
+	uint32_t written, room;
+
+	fixture_init(&fixture, false, false);
+	fixture.driver.lengths_are_vague = true;
+	add_and_publish(&fixture, 2, 2, &first);
+	room = fixture.driver.slots[first].writable;
+	raw_use(&fixture, first, UINT32_MAX);
+	assert_int_equal(virtq_driver_take(&fixture.driver, &head, &written), 1);
+	assert_int_equal(head, first);
+	assert_true(written > 0 && written == room);
+	fixture_fini(&fixture);
+}
+
 static void test_driver_when_device_scribbles_over_descriptors_then_unharmed(void **state)
 {
 	struct fixture fixture;
@@ -383,6 +400,7 @@ int main(void)
 		cmocka_unit_test(test_add_when_chain_is_impossible_then_einval_and_nothing_taken),
 		cmocka_unit_test(test_add_when_ring_is_full_then_enospc_until_taken),
 		cmocka_unit_test(test_take_when_device_writes_nonsense_then_broken_for_its_reason),
+		cmocka_unit_test(test_take_when_lengths_are_vague_then_no_more_than_fits),
 		cmocka_unit_test(test_driver_when_device_scribbles_over_descriptors_then_unharmed),
 		cmocka_unit_test(test_kick_when_plain_then_flag_decides),
 		cmocka_unit_test(test_kick_when_event_idx_then_once_as_the_event_is_passed),

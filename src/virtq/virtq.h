@@ -74,6 +74,8 @@ struct virtq_config {
 	uint16_t base; /* the index to start at: for the device's end from SET_VRING_BASE, for the driver's end 0 */
 	bool indirect;  /* VIRTIO_F_INDIRECT_DESC negotiated */
 	bool event_idx; /* VIRTIO_F_EVENT_IDX negotiated */
+	/* The driver's end: there are devices that count what they read, too. More than fits is taken for all that fits. */
+	bool lengths_are_vague;
 	struct virtq_memory memory;
 };
 
@@ -157,7 +159,7 @@ struct virtq_driver {
 	/* read-mostly */
 	enum virtq_layout layout;
 	uint16_t size, mask;
-	bool indirect, event_idx;
+	bool indirect, event_idx, lengths_are_vague;
 	struct virtq_memory memory;
 	struct virtq_driver_slot *slots; /* caller's, `size` of them */
 	struct virtq_desc *
