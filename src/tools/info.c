@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 /* `ringlane info`: connects, asks for the serial, and says what the back end offers. The main thread. */
 #include "tools/info_names.h"
+#include "tools/info_scsi.h"
 #include "tools/options.h"
 #include "tools/tools.h"
 
 #include <errno.h>
 #include <jansson.h>
+#include <linux/virtio_ids.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -42,6 +44,8 @@ struct facts {
 	struct ringlane_info info;
 	char serial[ID_BYTES + 1];
 	bool has_serial;
+	bool is_scsi, has_disk; /* of a SCSI device: the URI's LUN is there */
+	struct info_luns luns;
 };
 
 /* ---- asking ---- */
@@ -66,17 +70,21 @@ static void serial_read(struct ringlane_device *disk, struct facts *facts)
 
 static int facts_read(struct facts *facts, struct error *error)
 {
-	const struct ringlane_options options = { .queues = 1, .read_only = true };
+	const struct ringlane_options options = { .queues = 1 };
 	struct ringlane_device *disk;
 	int ret = ringlane_open(facts->uri, &options, &disk, public_error(error));
 
 	if (ret < 0)
 		return ret;
 	ringlane_get_info(disk, &facts->info);
-	facts->info.read_only = facts->info.features_acked >> 5 & 1;
-	serial_read(disk, facts);
+	facts->is_scsi = facts->info.device_id == VIRTIO_ID_SCSI;
+	facts->has_disk = !facts->is_scsi || ringlane_lun_default(disk);
+	if (facts->is_scsi)
+		ret = info_luns_read(disk, &facts->luns, error);
+	if (facts->has_disk)
+		serial_read(disk, facts);
 	ringlane_close(disk);
-	return 0;
+	return ret;
 }
 
 /* ---- saying ---- */
@@ -106,12 +114,11 @@ static void print_ranges(const char *title, uint64_t max, unsigned ranges, const
 		printf("%-22s no\n", title);
 }
 
-static void print_normal(const struct facts *facts)
+static void print_disk(const struct facts *facts)
 {
 	const struct ringlane_info *info = &facts->info;
 	char alignment[64];
 
-	printf("%-22s %s\n", "disk", facts->uri);
 	printf("%-22s %llu bytes (%.1f GiB)\n", "capacity", (unsigned long long)info->capacity,
 	       (double)info->capacity / (1 << 30));
 	printf("%-22s %s\n", "serial", facts->has_serial ? facts->serial : "(none)");
@@ -120,19 +127,35 @@ static void print_normal(const struct facts *facts)
 	printf("%-22s %u bytes logical, %u physical, %llu optimal\n", "blocks",
 	       info->logical_block_size, info->physical_block_size,
 	       (unsigned long long)info->optimal_io_size);
-	printf("%-22s %u\n", "queues", info->queue_max);
-	printf("%-22s %u segments", "request", info->seg_max);
-	printf(info->size_max ? " of %u bytes\n" : "\n", info->size_max);
 	snprintf(alignment, sizeof(alignment), ", aligned to %llu",
 		 (unsigned long long)info->discard_alignment);
 	print_ranges("discard", info->discard_max, info->discard_ranges, alignment);
 	print_ranges("write zeroes", info->write_zeroes_max, info->write_zeroes_ranges,
 		     info->write_zeroes_may_unmap ? ", may unmap" : "");
+}
+
+static name_fn *feature_name_of(const struct facts *facts)
+{
+	return facts->is_scsi ? info_scsi_feature_name : info_feature_name;
+}
+
+static void print_normal(const struct facts *facts)
+{
+	const struct ringlane_info *info = &facts->info;
+
+	printf("%-22s %s\n", facts->is_scsi ? "adapter" : "disk", facts->uri);
+	if (facts->has_disk)
+		print_disk(facts);
+	printf("%-22s %u\n", "queues", info->queue_max);
+	printf("%-22s %u segments", "request", info->seg_max);
+	printf(info->size_max ? " of %u bytes\n" : "\n", info->size_max);
 	printf("%-22s %u regions\n", "memory", info->mem_slots);
 	print_bits("features", info->features, info->features_acked | 1ull << 30,
-		   info_feature_name);
+		   feature_name_of(facts));
 	print_bits("protocol features", info->protocol_features, UINT64_MAX,
 		   info_protocol_feature_name);
+	if (facts->is_scsi)
+		info_luns_print(&facts->luns);
 }
 
 static json_t *bits_array(uint64_t bits, name_fn *name)
@@ -179,11 +202,13 @@ static int print_json(const struct facts *facts)
 				    json_integer((json_int_t)numbers[i].value));
 	json_object_set_new(object, "write-zeroes-may-unmap",
 			    json_boolean(info->write_zeroes_may_unmap));
-	json_object_set_new(object, "features", bits_array(info->features, info_feature_name));
+	json_object_set_new(object, "features", bits_array(info->features, feature_name_of(facts)));
 	json_object_set_new(object, "features-acked",
-			    bits_array(info->features_acked, info_feature_name));
+			    bits_array(info->features_acked, feature_name_of(facts)));
 	json_object_set_new(object, "protocol-features",
 			    bits_array(info->protocol_features, info_protocol_feature_name));
+	if (facts->is_scsi)
+		json_object_set_new(object, "luns", info_luns_json(&facts->luns));
 	ret = json_dumpf(object, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
 	json_decref(object);
 	putchar('\n');

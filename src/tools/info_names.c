@@ -39,6 +39,9 @@ static const char *const features[64] = {
 	[41] = "ADMIN_VQ",
 };
 
+/* virtio 1.3, 5.6.3; above them the same as of every device */
+static const char *const scsi_features[] = { "INOUT", "HOTPLUG", "CHANGE", "T10_PI" };
+
 static const char *const protocol_features[64] = {
 	[0] = "MQ",
 	[1] = "LOG_SHMFD",
@@ -74,6 +77,16 @@ static const char *name_of(const char *const *names, unsigned bit, char *buffer,
 const char *info_feature_name(unsigned bit, char *buffer, size_t size)
 {
 	return name_of(features, bit, buffer, size);
+}
+
+const char *info_scsi_feature_name(unsigned bit, char *buffer, size_t size)
+{
+	if (bit < ARRAY_SIZE(scsi_features))
+		return scsi_features[bit];
+	if (bit >= 24)
+		return name_of(features, bit, buffer, size);
+	snprintf(buffer, size, "bit %u", bit);
+	return buffer;
 }
 
 const char *info_protocol_feature_name(unsigned bit, char *buffer, size_t size)

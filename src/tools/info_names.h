@@ -7,6 +7,7 @@
 
 /* Both return the name, or "bit N" written into buffer. */
 const char *info_feature_name(unsigned bit, char *buffer, size_t size);
+const char *info_scsi_feature_name(unsigned bit, char *buffer, size_t size);
 const char *info_protocol_feature_name(unsigned bit, char *buffer, size_t size);
 
 #endif

@@ -5,6 +5,7 @@
 usage: tests/integration/ringlane_scsi.py PATH-OF-RINGLANED BUILD-DIRECTORY
 """
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,23 @@ class Driver(Case):
         disks = [*self.disk("n0"), *self.disk("n1", 1), *self.disk("n2", 2)]
         self.daemon(*self.ram("n0"), *self.ram("n1"), *slow, *self.adapter(), *disks)
         self.run_program("tests/integration/driver_scsi_test", self.uri())
+
+    def test_tool_when_asked_for_info_then_all_luns_are_listed(self):
+        more = ",serial=abc,wwn=0x5000c500a1b2c3d4"
+        self.daemon(*self.ram("n0", "2M"), *self.ram("n1"), *self.adapter(), *self.disk("n0", 3, more), *self.disk("n1", 300))
+        words = self.run_program("src/tools/ringlane", "info", self.uri())
+        facts = json.loads(self.run_program("src/tools/ringlane", "info", self.uri("?lun=3"), "--output-format=json"))
+        self.assertRegex(words, r"(?m)^target 0, LUN 3 .*serial abc, naa\.5000c500a1b2c3d4\n +2097152 bytes")
+        self.assertNotIn("capacity", words)  # no LUN 0
+        self.assertIn("HOTPLUG", words)
+        self.assertEqual([(lun["lun"], lun["capacity"]) for lun in facts["luns"]], [(3, 2 << 20), (300, 16 << 20)])
+        self.assertEqual((facts["capacity"], facts["serial"], facts["luns"][0]["serial"]), (2 << 20, "abc", "abc"))
+
+    def test_tool_when_it_benchmarks_then_each_lun_is_a_disk(self):
+        self.daemon(*self.ram("n0"), *self.ram("n1"), *self.adapter(), *self.disk("n0"), *self.disk("n1", 1))
+        words = ["--rw=randwrite", "--bs=4k", "--size=4m", "--iodepth=16", "--numjobs=2", "--verify=crc32c", "--output-format=json"]
+        report = json.loads(self.run_program("src/tools/ringlane", "bench", self.uri("?lun=1"), *words))
+        self.assertEqual(report["jobs"][0]["error"], 0)
 
     def watch(self, count, query=""):
         """examples/scsi_events; what it has said so far by lines()."""
