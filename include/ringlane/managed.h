@@ -22,6 +22,7 @@
 #define RINGLANE_MANAGED_H
 
 #include <ringlane/ringlane.h>
+#include <ringlane/scsi.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -124,6 +125,8 @@ enum ringlane_op {
 	RINGLANE_OP_DISCARD,
 	RINGLANE_OP_WRITE_ZEROES,
 	RINGLANE_OP_GET_ID,
+	RINGLANE_OP_COMPARE_AND_WRITE, /* SCSI: data is twice bytes long, as ringlane_lun_compare_and_write */
+	RINGLANE_OP_COMMAND,           /* SCSI: any, by ringlane_lun_command */
 };
 
 enum ringlane_request_flags {
@@ -147,10 +150,13 @@ struct ringlane_request {
 	unsigned range_count; /* of DISCARD, WRITE_ZEROES */
 	const struct ringlane_range *ranges;
 	uint64_t offset;
-	struct ringlane_flow *flow; /* NULL: the device's own, of the order that the policy says */
-	unsigned queue;             /* RINGLANE_POLICY_PICKED */
-	uint64_t timeout_ns;        /* 0: as the options say */
-	ringlane_done_fn done;      /* NULL: nobody wants to know */
+	struct ringlane_flow
+		*flow; /* NULL: that of the LUN or disk, of the order that the policy says */
+	const struct ringlane_lun *lun;              /* SCSI; NULL: the default one */
+	const struct ringlane_scsi_command *command; /* of COMMAND; its user_data is not used */
+	unsigned queue;                              /* RINGLANE_POLICY_PICKED */
+	uint64_t timeout_ns;                         /* 0: as the options say */
+	ringlane_done_fn done;                       /* NULL: nobody wants to know */
 	void *user_data;
 };
 

@@ -24,9 +24,14 @@ static const enum iopoll_mode modes[] = {
 	[RINGLANE_IOPOLL_ADAPTIVE] = IOPOLL_ADAPTIVE,
 };
 
-static const struct steer_policy *policy_of(enum ringlane_policy policy)
+static const struct steer_policy *policy_of(const struct ringlane_device *device,
+					    enum ringlane_policy policy)
 {
 	switch (policy) {
+	case RINGLANE_POLICY_DEFAULT:
+		break;
+	case RINGLANE_POLICY_PER_CPU:
+		return &steer_policy_per_cpu;
 	case RINGLANE_POLICY_STICKY:
 		return &steer_policy_sticky;
 	case RINGLANE_POLICY_LEAST_LOADED:
@@ -35,11 +40,8 @@ static const struct steer_policy *policy_of(enum ringlane_policy policy)
 		return &steer_policy_single;
 	case RINGLANE_POLICY_PICKED:
 		return &steer_policy_picked;
-	case RINGLANE_POLICY_DEFAULT:
-	case RINGLANE_POLICY_PER_CPU:
-		break;
 	}
-	return &steer_policy_per_cpu;
+	return device->kind == DEVICE_SCSI ? &steer_policy_sticky : &steer_policy_per_cpu;
 }
 
 static void set_default(uint64_t *option, uint64_t value)
@@ -122,11 +124,14 @@ static int arrays_make(struct ringlane_managed *managed)
 
 static int flows_make(struct ringlane_managed *managed, struct error *error)
 {
-	int ret = managed_steering_init(managed, policy_of(managed->options.policy), error);
+	const struct steer_policy *policy = policy_of(managed->device, managed->options.policy);
+	const struct ringlane_lun *lun = ringlane_lun_default(managed->device);
+	int ret = managed_steering_init(managed, policy, error);
 
 	if (ret < 0)
 		return ret;
-	managed->flow = managed_flow_new(managed, STEER_AS_POLICY);
+	managed->flow = lun ? managed_lun_flow(managed, lun) :
+			      managed_flow_new(managed, STEER_AS_POLICY);
 	return managed->flow ? 0 : error_set(error, -ENOMEM, "out of memory");
 }
 

@@ -30,6 +30,7 @@
 #define MANAGED_HELD_MAX 1024u     /* slots of held requests */
 #define MANAGED_TICK_NS 1000000ull /* between two looks at held requests */
 #define MANAGED_STOP_MS_DEFAULT 5000u
+#define MANAGED_LUNS_MAX 256u /* with flows of their own; a power of two */
 
 enum managed_slot_state {
 	SLOT_FREE,
@@ -42,6 +43,7 @@ struct managed_request {
 	struct ringlane_flow *flow;
 	struct managed_request *next; /* free ones, held ones, finished ones */
 	uint64_t deadline_ns;         /* UINT64_MAX: none */
+	uint64_t tag;                 /* SCSI: for ABORT TASK */
 	int result;
 	unsigned cpu; /* of the submitter */
 	enum managed_slot_state state;
@@ -73,8 +75,9 @@ struct ringlane_flow {
 	/* held requests, oldest first */
 	cache_aligned pthread_mutex_t lock;
 	struct managed_request *held_first, *held_last;
-	/* under flows_lock */
+	uint64_t lun_address; /* of a LUN's own flow */
 	struct ringlane_managed *managed;
+	/* under flows_lock */
 	struct ringlane_flow *next, *previous;
 };
 
@@ -85,7 +88,7 @@ struct ringlane_managed {
 	unsigned queue_count, reaper_count;
 	struct ringlane_device *device;
 	struct ringlane_managed_options options;
-	struct ringlane_flow *flow; /* the device's own */
+	struct ringlane_flow *flow; /* the disk's, or the default LUN's */
 	/* what the map was made from */
 	struct topology topology;
 	struct affinity_spread spread;
@@ -96,6 +99,8 @@ struct ringlane_managed {
 	int stop_result;
 	pthread_mutex_t flows_lock;
 	struct ringlane_flow *flows;
+	/* those of LUNs, by a hash of the address: published once, whole */
+	struct ringlane_flow *lun_flows[MANAGED_LUNS_MAX];
 	uint64_t moved, wishes; /* of flows that are gone; flows_lock */
 	pthread_mutex_t pool_lock;
 	struct managed_request *pool, *pool_free;
@@ -148,6 +153,9 @@ void managed_flow_try(struct ringlane_flow *flow);
 /* Tries those of all flows; when the device stops, they are finished with -ECANCELED. */
 void managed_flows_try(struct ringlane_managed *managed);
 struct ringlane_flow *managed_flow_new(struct ringlane_managed *managed, enum steer_order order);
+/* The LUN's own; that of the disk when there is none to be had. */
+struct ringlane_flow *managed_lun_flow(struct ringlane_managed *managed,
+				       const struct ringlane_lun *lun);
 int managed_pool_init(struct ringlane_managed *managed);
 void managed_pool_give(struct ringlane_managed *managed, struct managed_request *request);
 

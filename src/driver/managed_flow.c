@@ -175,7 +175,7 @@ void managed_flows_try(struct ringlane_managed *managed)
 
 /* ---- flows ---- */
 
-struct ringlane_flow *managed_flow_new(struct ringlane_managed *managed, enum steer_order order)
+static struct ringlane_flow *flow_make(struct ringlane_managed *managed, enum steer_order order)
 {
 	struct ringlane_flow *flow = aligned_alloc(CACHE_LINE, sizeof(*flow));
 
@@ -184,13 +184,75 @@ struct ringlane_flow *managed_flow_new(struct ringlane_managed *managed, enum st
 	*flow = (struct ringlane_flow){ .managed = managed };
 	steer_flow_init(&flow->steer, &managed->steering, order);
 	pthread_mutex_init(&flow->lock, NULL);
-	pthread_mutex_lock(&managed->flows_lock);
+	return flow;
+}
+
+/* With flows_lock. */
+static void flow_link(struct ringlane_flow *flow)
+{
+	struct ringlane_managed *managed = flow->managed;
+
 	flow->next = managed->flows;
 	if (flow->next)
 		flow->next->previous = flow;
 	managed->flows = flow;
+}
+
+struct ringlane_flow *managed_flow_new(struct ringlane_managed *managed, enum steer_order order)
+{
+	struct ringlane_flow *flow = flow_make(managed, order);
+
+	if (!flow)
+		return NULL;
+	pthread_mutex_lock(&managed->flows_lock);
+	flow_link(flow);
 	pthread_mutex_unlock(&managed->flows_lock);
 	return flow;
+}
+
+/* ---- flows of LUNs ---- */
+
+/* The LUN's place, or the empty one where it would be; NULL: there is neither. Pairs with lun_flow_add. */
+static struct ringlane_flow **lun_flow_find(struct ringlane_managed *managed, uint64_t address)
+{
+	uint64_t hash = address * 0x9e3779b97f4a7c15ull >> 32; /* Knuth: the golden ratio */
+
+	for (unsigned i = 0; i < MANAGED_LUNS_MAX; i++) {
+		struct ringlane_flow **place = &managed->lun_flows[(hash + i) % MANAGED_LUNS_MAX];
+		const struct ringlane_flow *flow = load_acquire(place);
+
+		if (!flow || flow->lun_address == address)
+			return place;
+	}
+	return NULL;
+}
+
+/* Another thread may have been first. */
+static slow_path struct ringlane_flow *lun_flow_add(struct ringlane_managed *managed,
+						    uint64_t address)
+{
+	struct ringlane_flow **place, *flow = NULL;
+
+	pthread_mutex_lock(&managed->flows_lock);
+	place = lun_flow_find(managed, address);
+	if (place)
+		flow = *place ? *place : flow_make(managed, STEER_AS_POLICY);
+	if (flow && !*place) {
+		flow->lun_address = address;
+		flow_link(flow);
+		store_release(place, flow);
+	}
+	pthread_mutex_unlock(&managed->flows_lock);
+	return flow ? flow : managed->flow;
+}
+
+struct ringlane_flow *managed_lun_flow(struct ringlane_managed *managed,
+				       const struct ringlane_lun *lun)
+{
+	struct ringlane_flow **place = lun_flow_find(managed, lun->address);
+	struct ringlane_flow *flow = place ? load_acquire(place) : NULL;
+
+	return likely(flow) ? flow : lun_flow_add(managed, lun->address);
 }
 
 struct ringlane_flow *ringlane_flow_new(struct ringlane_managed *managed, enum ringlane_order order)

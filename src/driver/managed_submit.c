@@ -31,7 +31,7 @@ static int ring_add_transfer(struct ringlane_queue *queue, struct managed_reques
 	return ringlane_write(queue, want->data, want->bytes, want->offset, slot);
 }
 
-static int ring_add(struct ringlane_queue *queue, struct managed_request *slot)
+static int ring_add_disk(struct ringlane_queue *queue, struct managed_request *slot)
 {
 	const struct ringlane_request *want = &slot->want;
 
@@ -48,8 +48,81 @@ static int ring_add(struct ringlane_queue *queue, struct managed_request *slot)
 					     want->flags & RINGLANE_UNMAP, slot);
 	case RINGLANE_OP_GET_ID:
 		return ringlane_get_id(queue, want->data, slot);
+	default:
+		return -EINVAL;
 	}
-	return -EINVAL;
+}
+
+static int ring_add_lun_transfer(struct ringlane_queue *queue, struct managed_request *slot)
+{
+	const struct ringlane_request *want = &slot->want;
+	bool reads = want->op == RINGLANE_OP_READ;
+
+	if (want->iov_count)
+		return (reads ? ringlane_lun_readv : ringlane_lun_writev)(
+			queue, want->lun, want->iov, want->iov_count, want->offset, slot);
+	if (reads)
+		return ringlane_lun_read(queue, want->lun, want->data, want->bytes, want->offset,
+					 slot);
+	return ringlane_lun_write(queue, want->lun, want->data, want->bytes, want->offset, slot);
+}
+
+static int ring_add_command(struct ringlane_queue *queue, struct managed_request *slot)
+{
+	struct ringlane_scsi_command command;
+
+	if (!slot->want.command)
+		return -EINVAL;
+	command = *slot->want.command;
+	command.user_data = slot;
+	return ringlane_lun_command(queue, slot->want.lun, &command);
+}
+
+static int ring_add_lun(struct ringlane_queue *queue, struct managed_request *slot)
+{
+	const struct ringlane_request *want = &slot->want;
+
+	switch (want->op) {
+	case RINGLANE_OP_READ:
+	case RINGLANE_OP_WRITE:
+		return ring_add_lun_transfer(queue, slot);
+	case RINGLANE_OP_FLUSH:
+		return ringlane_lun_flush(queue, want->lun, slot);
+	case RINGLANE_OP_DISCARD:
+		return ringlane_lun_discard(queue, want->lun, want->ranges, want->range_count,
+					    slot);
+	case RINGLANE_OP_WRITE_ZEROES:
+		if (want->range_count != 1)
+			return -EINVAL;
+		return ringlane_lun_write_zeroes(queue, want->lun, want->ranges,
+						 want->flags & RINGLANE_UNMAP, slot);
+	case RINGLANE_OP_COMPARE_AND_WRITE:
+		return ringlane_lun_compare_and_write(queue, want->lun, want->data, want->bytes,
+						      want->offset, slot);
+	case RINGLANE_OP_COMMAND:
+		return ring_add_command(queue, slot);
+	default:
+		return -EINVAL;
+	}
+}
+
+/* Those that only LUNs have are for the default one when none is named. */
+static const struct ringlane_lun *lun_of(const struct ringlane_queue *queue,
+					 const struct ringlane_request *want)
+{
+	return want->op >= RINGLANE_OP_COMPARE_AND_WRITE && !want->lun ? queue->scsi.lun :
+									 want->lun;
+}
+
+static int ring_add(struct ringlane_queue *queue, struct managed_request *slot)
+{
+	int ret;
+
+	slot->want.lun = lun_of(queue, &slot->want);
+	ret = slot->want.lun ? ring_add_lun(queue, slot) : ring_add_disk(queue, slot);
+	if (unlikely(queue->kind != QUEUE_BLK) && ret == 0)
+		slot->tag = ringlane_scsi_tag(queue);
+	return ret;
 }
 
 static struct managed_queue *post_lock(struct managed_post *post, unsigned index)
@@ -123,6 +196,14 @@ void managed_leave(struct ringlane_managed *managed, struct ringlane_flow *flow,
 		managed_flow_try(flow);
 }
 
+static struct ringlane_flow *flow_of(struct ringlane_managed *managed,
+				     const struct ringlane_request *want)
+{
+	if (want->flow)
+		return want->flow;
+	return want->lun ? managed_lun_flow(managed, want->lun) : managed->flow;
+}
+
 static struct managed_request request_of(const struct managed_post *post,
 					 const struct ringlane_request *want)
 {
@@ -131,7 +212,7 @@ static struct managed_request request_of(const struct managed_post *post,
 
 	return (struct managed_request){
 		.want = *want,
-		.flow = want->flow ? want->flow : managed->flow,
+		.flow = flow_of(post->managed, want),
 		.cpu = post->cpu,
 		.deadline_ns = timeout ? post->now_ns + timeout : UINT64_MAX,
 	};

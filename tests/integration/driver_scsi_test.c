@@ -4,12 +4,14 @@
  * task management. Both disks are overwritten; LUN 0 has 4 MiB or more and 512 byte blocks; LUN 2 takes long for each read. There is one
  * queue beside the one that is used.
  */
-#include <ringlane/scsi.h>
+#include <ringlane/managed.h>
 
 #include <errno.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -373,6 +375,92 @@ static void test_request_when_unit_was_reset_then_erestart_once(void **state)
 	check_blocks(scene, 0, 0, 1, 512);
 }
 
+/* ---- the managed way ---- */
+
+struct answer {
+	sem_t came;
+	int result;
+};
+
+static void answer_done(void *opaque, int result)
+{
+	struct answer *answer = opaque;
+
+	answer->result = result;
+	sem_post(&answer->came);
+}
+
+/* The result, or what submitting said. */
+static int manage(struct ringlane_managed *managed, struct ringlane_request request)
+{
+	struct answer answer;
+	struct timespec end;
+	int ret;
+
+	sem_init(&answer.came, 0, 0);
+	clock_gettime(CLOCK_REALTIME, &end);
+	end.tv_sec += DEADLINE_MS / 1000;
+	request.done = answer_done;
+	request.user_data = &answer;
+	do { /* attentions that are pending */
+		ret = ringlane_managed_submit(managed, &request, 1);
+		if (ret == 1) {
+			assert_int_equal(sem_timedwait(&answer.came, &end), 0);
+			ret = answer.result;
+		}
+	} while (ret == -ERESTART);
+	sem_destroy(&answer.came);
+	return ret;
+}
+
+static void test_managed_when_requests_name_luns_then_each_is_served(void **state)
+{
+	static const uint8_t inquiry[6] = { 0x12, 0, 0, 0, 36, 0 };
+	struct scene *scene = *state;
+	const struct iovec iov = { scene->buffer, 36 };
+	struct ringlane_scsi_result result;
+	const struct ringlane_scsi_command command = {
+		.cdb = inquiry,
+		.cdb_len = sizeof(inquiry),
+		.direction = RINGLANE_SCSI_DATA_IN,
+		.iov = &iov,
+		.iov_count = 1,
+		.result = &result,
+	};
+	struct ringlane_request request = { .data = scene->buffer, .bytes = 4096 };
+	struct ringlane_managed *managed;
+
+	assert_int_equal(ringlane_managed_start(scene->device, NULL, &managed, NULL), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		memset(scene->buffer, 0x60 + (int)i, 4096);
+		request.op = RINGLANE_OP_WRITE;
+		request.lun = scene->luns[i];
+		assert_int_equal(manage(managed, request), 0);
+	}
+	memset(scene->buffer, 0x60, 512); /* what is there, then what shall be */
+	memset(scene->buffer + 512, 0x70, 512);
+	request = (struct ringlane_request){ .op = RINGLANE_OP_COMPARE_AND_WRITE,
+					     .data = scene->buffer,
+					     .bytes = 512,
+					     .lun = scene->luns[0] };
+	assert_int_equal(manage(managed, request), 0);
+	assert_int_equal(manage(managed, request), -EILSEQ);
+	request = (struct ringlane_request){ .op = RINGLANE_OP_COMMAND, .lun = scene->luns[1] };
+	assert_int_equal(manage(managed, request), -EINVAL); /* which one? */
+	request.command = &command;
+	memset(scene->buffer, 0, 36);
+	assert_int_equal(manage(managed, request), 0);
+	assert_int_equal(result.response, RINGLANE_SCSI_OK);
+	assert_true(scene->buffer[4] >= 31); /* SPC-4, 6.4.2: additional length */
+	request = (struct ringlane_request){ .op = RINGLANE_OP_FLUSH, .lun = scene->luns[1] };
+	assert_int_equal(manage(managed, request), 0);
+	assert_int_equal(ringlane_managed_stop(managed), 0);
+	ringlane_managed_free(managed);
+	check_blocks(scene, 0, 0, 0x70, 512);
+	check_blocks(scene, 0, 512, 0x60, 3584);
+	check_blocks(scene, 1, 0, 0x61, 4096);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -389,6 +477,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_command_when_malformed_then_einval),
 		cmocka_unit_test(test_task_when_it_runs_then_it_is_found_and_aborted),
 		cmocka_unit_test(test_functions_when_no_task_is_there_then_complete),
+		cmocka_unit_test(test_managed_when_requests_name_luns_then_each_is_served),
 		cmocka_unit_test(test_request_when_unit_was_reset_then_erestart_once),
 	};
 
