@@ -9,7 +9,7 @@
  * disk_step() makes the next move whenever something has changed.
  *
  * A command that waits to be alone is with the target but does nothing: it does not keep a disk from being quiet. One that came
- * after the hold waits with the others.
+ * after the hold waits with the others. A SANITIZE that goes on in the background stands still during drains.
  *
  * PREEMPT AND ABORT: the target marks nexuses and asks; here the marks are taken, the commands of those nexuses are aborted, and
  * whoever had asked goes on. One round at a time, for all that have asked until then.
@@ -28,6 +28,7 @@
 
 static void disk_step(struct scsi_disk *disk);
 static void marked_step(struct scsi_disk *disk);
+static void disk_end(struct loop_defer *defer);
 
 /* ---- holding ---- */
 
@@ -72,6 +73,8 @@ static void phase_reached(struct scsi_fanout *fanout)
 	disk->phase = disk->phase == SCSI_DISK_HOLDING ? SCSI_DISK_QUIET : SCSI_DISK_RUNS;
 	disk_step(disk);
 	scsi_fanout_free(fanout);
+	if (disk->phase == SCSI_DISK_RUNS && disk->freed)
+		loop_defer(disk->loop, &disk->end);
 }
 
 static void disk_hold(struct scsi_disk *disk)
@@ -155,13 +158,40 @@ static bool disk_is_wanted_quiet(const struct scsi_disk *disk)
 	return !STAILQ_EMPTY(&disk->drains) || disk->drained || !STAILQ_EMPTY(&disk->exclusives);
 }
 
+static void jobs_stand_still(void *opaque)
+{
+	struct scsi_disk *disk = opaque;
+
+	disk->jobs_quiet = true;
+	disk_step(disk);
+}
+
+/* What the target does by itself (SANITIZE) is held for drains, not for exclusive commands. False: not yet. */
+static bool jobs_hold(struct scsi_disk *disk)
+{
+	if (!disk->jobs_held && !STAILQ_EMPTY(&disk->drains)) {
+		disk->jobs_held = true;
+		scsi_unit_hold_jobs(disk->unit, jobs_stand_still, disk);
+	}
+	return !disk->jobs_held || disk->jobs_quiet;
+}
+
+static void jobs_release(struct scsi_disk *disk)
+{
+	if (!disk->jobs_held)
+		return;
+	disk->jobs_held = disk->jobs_quiet = false;
+	scsi_unit_release_jobs(disk->unit);
+}
+
 static void quiet_step(struct scsi_disk *disk)
 {
-	if (disk->granted)
+	if (disk->granted || !jobs_hold(disk))
 		return;
 	drains_answer(disk);
 	if (disk->drained)
 		return;
+	jobs_release(disk);
 	if (!STAILQ_EMPTY(&disk->exclusives))
 		exclusive_grant(disk);
 	else
@@ -364,6 +394,7 @@ int scsi_disk_new(const struct scsi_unit_config *config, struct scsi_disk **ret_
 		return error_set(error, -ENOMEM, "not enough memory for a disk");
 	disk->loop = config->loop;
 	disk->retry.fire = retry_fired;
+	disk->end.fn = disk_end;
 	TAILQ_INIT(&disk->luns);
 	STAILQ_INIT(&disk->drains);
 	STAILQ_INIT(&disk->exclusives);
@@ -390,12 +421,21 @@ static void disk_jobs_ended(void *opaque)
 	freed(freed_opaque);
 }
 
+static void disk_end(struct loop_defer *defer)
+{
+	struct scsi_disk *disk = container_of(defer, struct scsi_disk, end);
+
+	scsi_unit_end_jobs(disk->unit, disk_jobs_ended, disk);
+}
+
+/* One that was drained a moment ago is being released: it ends when it runs. */
 void scsi_disk_free(struct scsi_disk *disk, void (*done)(void *opaque), void *opaque)
 {
 	assert(loop_is_mine(disk->loop) && TAILQ_EMPTY(&disk->luns));
 	disk->freed = done;
 	disk->freed_opaque = opaque;
-	scsi_unit_end_jobs(disk->unit, disk_jobs_ended, disk);
+	if (disk->phase == SCSI_DISK_RUNS)
+		disk_end(&disk->end);
 }
 
 struct scsi_unit *scsi_disk_unit(const struct scsi_disk *disk)

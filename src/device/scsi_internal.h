@@ -130,9 +130,11 @@ struct scsi_disk {
 	struct scsi_lun_queue *granted;
 	STAILQ_HEAD(, scsi_lun_queue) marked; /* ask for abort_marked */
 	STAILQ_HEAD(, scsi_lun_queue) served; /* … of which these are being served */
+	bool jobs_held, jobs_quiet;           /* the unit's, for drains: asked for, answered */
 	bool stepping, again;
 	struct loop_timer retry; /* memory was short */
-	void (*freed)(void *opaque);
+	struct loop_defer end;
+	void (*freed)(void *opaque); /* NULL: nobody frees it */
 	void *freed_opaque;
 };
 

@@ -277,9 +277,12 @@ struct scsi_unit {
 	struct scsi_sanitize *sanitize;
 	bool ending; /* scsi_unit_end_jobs */
 
-	/* main thread: of scsi_unit_end_jobs */
+	/* main thread: of scsi_unit_end_jobs, of scsi_unit_hold_jobs */
 	void (*end_done)(void *opaque);
 	void *end_opaque;
+	bool jobs_held;
+	void (*held_done)(void *opaque); /* NULL: nobody waits until they stand still */
+	void *held_opaque;
 };
 
 struct scsi_nexus {

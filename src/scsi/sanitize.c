@@ -10,6 +10,8 @@
  *
  * Blocks that the disk got or lost under way are looked at piece by piece: the end is where it is when it is reached.
  *
+ * A drain of the disk is waited for between two pieces, on the main loop as the job is.
+ *
  * A job that fails leaves SCSI_UNIT_SANITIZE_FAILED behind, until another one succeeds or EXIT FAILURE MODE, which the failed
  * command must have allowed (AUSE). One that the unit's end cuts short has failed.
  *
@@ -42,6 +44,8 @@ struct scsi_sanitize {
 	struct iovec iov;
 	bool zeroes; /* the node makes them; else the buffer is written */
 	bool flushing;
+	bool works;      /* has a piece out */
+	bool parked;     /* between two pieces, until the unit's jobs are released */
 	uint8_t *buffer; /* NULL: not needed yet */
 	size_t buffer_bytes;
 	unsigned pass;
@@ -91,6 +95,16 @@ static void sanitize_tell_unit(struct scsi_sanitize *job)
 	scsi_unit_unlock(unit);
 }
 
+/* Whoever waits for that is told. */
+static void jobs_stand_still(struct scsi_unit *unit)
+{
+	void (*done)(void *opaque) = unit->held_done;
+
+	unit->held_done = NULL;
+	if (done)
+		done(unit->held_opaque);
+}
+
 static void sanitize_close(struct loop_message *message)
 {
 	struct scsi_sanitize *job = container_of(message, struct scsi_sanitize, message);
@@ -116,8 +130,10 @@ static void sanitize_close(struct loop_message *message)
 static void sanitize_finish(struct scsi_sanitize *job, int result)
 {
 	job->result = result;
+	job->works = false;
 	job->message.fn = sanitize_close;
 	loop_post(job->unit->loop, &job->message);
+	jobs_stand_still(job->unit);
 }
 
 /* ---- the job ---- */
@@ -224,6 +240,15 @@ static bool sanitize_go_on(struct scsi_sanitize *job, uint64_t total)
 	return true;
 }
 
+/* It goes on with nothing having been done: see scsi_unit_release_jobs. */
+static void sanitize_park(struct scsi_sanitize *job)
+{
+	job->piece = 0;
+	job->works = false;
+	job->parked = true;
+	jobs_stand_still(job->unit);
+}
+
 static bool sanitize_step(struct scsi_steps *steps, int result)
 {
 	struct scsi_sanitize *job = container_of(steps, struct scsi_sanitize, steps);
@@ -238,6 +263,11 @@ static bool sanitize_step(struct scsi_steps *steps, int result)
 	while (job->position >= total && job->pass < job->passes)
 		sanitize_next_pass(job);
 	sanitize_tell_progress(job, total);
+	if (job->unit->jobs_held) {
+		sanitize_park(job);
+		return true;
+	}
+	job->works = true;
 	if (!sanitize_go_on(job, total)) {
 		sanitize_finish(job, -ENOMEM);
 		return false;
@@ -267,11 +297,46 @@ bool scsi_sanitize_progress(struct scsi_unit *unit, uint16_t *ret_progress)
 	return true;
 }
 
+static struct scsi_sanitize *job_of(struct scsi_unit *unit)
+{
+	struct scsi_sanitize *job;
+
+	scsi_unit_lock(unit);
+	job = unit->sanitize;
+	scsi_unit_unlock(unit);
+	return job;
+}
+
+/* One that has not begun will park. */
+void scsi_unit_hold_jobs(struct scsi_unit *unit, void (*done)(void *opaque), void *opaque)
+{
+	const struct scsi_sanitize *job = job_of(unit);
+
+	assert(loop_is_mine(unit->loop) && !unit->jobs_held);
+	unit->jobs_held = true;
+	unit->held_done = done;
+	unit->held_opaque = opaque;
+	if (!job || !job->works)
+		jobs_stand_still(unit);
+}
+
+void scsi_unit_release_jobs(struct scsi_unit *unit)
+{
+	struct scsi_sanitize *job = job_of(unit);
+
+	assert(loop_is_mine(unit->loop) && unit->jobs_held && !unit->held_done);
+	unit->jobs_held = false;
+	if (!job || !job->parked)
+		return;
+	job->parked = false;
+	scsi_steps_done(&job->steps, 0);
+}
+
 void scsi_sanitize_end(struct scsi_unit *unit, void (*done)(void *opaque), void *opaque)
 {
 	struct scsi_sanitize *job;
 
-	assert(loop_is_mine(unit->loop));
+	assert(loop_is_mine(unit->loop) && !unit->jobs_held);
 	scsi_unit_lock(unit);
 	job = unit->sanitize;
 	if (job) {

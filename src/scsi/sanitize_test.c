@@ -383,14 +383,12 @@ static void test_sanitize_when_the_unit_ends_before_the_job_began_then_told(void
 	check_byte(f, 0, 'x');
 }
 
-/* What is gone needs no overwriting; what came is overwritten too. */
-static void check_resized(struct scsi_fixture *f, uint64_t size)
+/* A file of four pieces that take 20 ms each; the next commands go to it. */
+static struct block_node *use_slow_disk(struct scsi_fixture *f)
 {
 	struct block_file_config config = { .name = "file" };
 	struct block_delay_config delay = { .name = "slow", .latency_ns = 20000000 };
 	struct block_node *slow = NULL;
-	uint8_t list[4 + BLOCK], found[BLOCK];
-	struct scsi_unit *unit;
 
 	config.filename = scsi_fixture_path(f, "disk");
 	close(open(config.filename, O_CREAT | O_RDWR | O_CLOEXEC, 0600));
@@ -398,11 +396,67 @@ static void check_resized(struct scsi_fixture *f, uint64_t size)
 	assert_int_equal(block_file_open(f->graph, &config, &delay.child, NULL), 0);
 	assert_int_equal(block_delay_open(f->graph, &delay, &slow, NULL), 0);
 	f->target_unit = scsi_fixture_add(f, slow, NULL);
-	unit = f->units[f->target_unit].unit;
 	scsi_fixture_clear_attentions(f);
+	return slow;
+}
+
+static void overwrite_in_background(struct scsi_fixture *f)
+{
+	uint8_t list[4 + BLOCK];
+
 	scsi_do_out(f, FIRST, CDB(0x48, 0x81, 0, 0, 0, 0, 0, 0, 5, 0), list,
 		    make_list(list, 1, 1, 0x5a));
 	scsi_assert_good(f);
+}
+
+/* 65536: it has ended. */
+static unsigned progress_of(struct scsi_unit *unit)
+{
+	uint16_t progress = 0;
+	bool runs;
+
+	scsi_unit_lock(unit);
+	runs = scsi_sanitize_progress(unit, &progress);
+	scsi_unit_unlock(unit);
+	return runs ? progress : 65536;
+}
+
+/* Whether it is before the job begins or between any two of its pieces. */
+static void test_sanitize_when_held_then_it_stands_still_until_released(void **state)
+{
+	struct scsi_fixture *f = *state;
+	struct scsi_unit *unit;
+	unsigned holds = 0;
+
+	use_slow_disk(f);
+	unit = f->units[f->target_unit].unit;
+	overwrite_in_background(f);
+	while (load_relaxed(&unit->slow) & SCSI_UNIT_SANITIZING) {
+		bool still = false;
+		unsigned progress, later;
+
+		scsi_unit_hold_jobs(unit, set_flag, &still);
+		scsi_fixture_wait(f, &still);
+		progress = progress_of(unit);
+		for (unsigned turn = 0; turn < 10; turn++)
+			scsi_fixture_turn(f);
+		later = progress_of(unit);
+		assert_true(later == progress || later == 65536);
+		holds += later == progress;
+		scsi_unit_release_jobs(unit);
+	}
+	assert_in_range(holds, 4, 6);
+	assert_int_equal(load_relaxed(&unit->slow), 0);
+}
+
+/* What is gone needs no overwriting; what came is overwritten too. */
+static void check_resized(struct scsi_fixture *f, uint64_t size)
+{
+	struct block_node *slow = use_slow_disk(f);
+	struct scsi_unit *unit = f->units[f->target_unit].unit;
+	uint8_t found[BLOCK];
+
+	overwrite_in_background(f);
 	scsi_fixture_turn(f);
 	assert_int_equal(block_node_resize(slow, size, NULL), 0);
 	wait_for_end(f, unit);
@@ -529,6 +583,7 @@ int main(void)
 		scsi_test(test_sanitize_when_the_unit_is_reset_then_it_goes_on),
 		scsi_test(test_sanitize_when_the_unit_ends_then_it_stops_between_two_pieces),
 		scsi_test(test_sanitize_when_the_unit_ends_before_the_job_began_then_told),
+		scsi_test(test_sanitize_when_held_then_it_stands_still_until_released),
 		scsi_test(test_sanitize_when_the_disk_grows_then_to_the_new_end),
 		scsi_test(test_sanitize_when_the_disk_shrinks_then_to_the_new_end),
 		scsi_test(test_sanitize_when_a_piece_fails_then_only_another_one_helps),

@@ -44,6 +44,10 @@ void scsi_unit_free(struct scsi_unit *unit); /* no nexus, no background job left
 /* SANITIZE or a state file being written: ends what can be ended early, then calls done on the main loop (perhaps before this
  * returns). No new one begins. */
 void scsi_unit_end_jobs(struct scsi_unit *unit, void (*done)(void *opaque), void *opaque);
+/* A drain: from done() on, on the main loop and perhaps before this returns, a SANITIZE stands still until it is released. One at a
+ * time. */
+void scsi_unit_hold_jobs(struct scsi_unit *unit, void (*done)(void *opaque), void *opaque);
+void scsi_unit_release_jobs(struct scsi_unit *unit);
 struct block_node *scsi_unit_node(const struct scsi_unit *unit);
 const char *scsi_unit_serial(const struct scsi_unit *unit);
 uint64_t scsi_unit_wwn(const struct scsi_unit *unit);

@@ -9,6 +9,7 @@ import os
 import select
 import signal
 import struct
+import threading
 
 import captive
 from captive import SECONDS, Case
@@ -387,6 +388,27 @@ class Plugging(Adapters):
         self.assertEqual(monitor.run("query-block-exports"), before)
         monitor.run("blockdev-del", **{"node-name": "n1"})
 
+
+    def test_disk_when_sanitizing_then_resize_waits_for_a_piece_and_unplug_for_its_end(self):
+        for turn in range(3):
+            daemon, monitor = self.with_monitor(*ram("n0"), *slow("n1", 100), *self.adapter(), *disk("n0"), *disk("n1"))
+            _, (ring, _) = self.connect()
+            self.assertEqual(ring.settle(target=1), [POWER_ON])
+            self.assert_fine(ring.command([0x48, 0x82] + [0] * 8, target=1))
+            if turn > 0:  # one after the other, or one while the other waits
+                resized = threading.Thread(target=monitor.run, args=("block_resize",), kwargs={"node-name": "n1", "size": 1 << 19})
+                resized.start()
+            other = self.connect_monitor()
+            if turn == 1:
+                resized.join()
+            other.run("device_del", id="d-n1")
+            other.wait_event("DEVICE_DELETED", device="d-n1")
+            if turn == 2:
+                resized.join()
+            other.run("blockdev-del", **{"node-name": "n1"})
+            ring.settle()
+            self.assert_fine(ring.read(0))
+            self.assert_ends(daemon)
 
     def test_disk_when_its_name_is_in_use_then_refused(self):
         keys = "wwn=0x5000c500a1b2c3d4,serial=one"
