@@ -60,16 +60,11 @@ def parse_log(text):
     return outcomes
 
 
-# Linux refuses a command of 256 pages when they lie in more pieces than the adapter may have (126 with QEMU): a guest whose memory has
-# been in use for a while has no others.
-COMPACT = "echo 3 > /proc/sys/vm/drop_caches; echo 1 > /proc/sys/vm/compact_memory"
-
-
 def prepare(guest, devices):
     """What the other device is to be told of earlier tests (changed mode pages, say) is taken first: each test wants none. One counts
     on zeroes behind those that it wrote."""
     zero = f"[ ! -b {devices[0]} ] || dd if=/dev/zero of={devices[0]} bs=1M count=1 oflag=direct"
-    guest.run("; ".join([COMPACT] + [f"/opt/sg_turs --number=2 {device}" for device in devices] + [zero]))
+    guest.run("; ".join([f"/opt/sg_turs --number=2 {device}" for device in devices] + [zero]))
 
 
 def run_once(guest, name, devices):
