@@ -92,6 +92,8 @@ struct ringlane_info {
 	unsigned mem_slots;         /* regions that can be allocated and registered, about */
 	unsigned device_id;         /* virtio's: 2 a block device, 8 a SCSI one (scsi.h) */
 	uint64_t request_max;       /* bytes of a read or write */
+	uint64_t secure_erase_max, secure_erase_alignment; /* bytes of a range; 0 = not supported */
+	uint32_t secure_erase_ranges;                      /* of a request */
 };
 
 /** As of ringlane_open or the last ringlane_event. On the thread of that. */
@@ -129,6 +131,14 @@ RINGLANE_API int ringlane_reset(struct ringlane_device *device, struct ringlane_
  */
 RINGLANE_API int ringlane_reconnect(struct ringlane_device *device, unsigned timeout_ms,
 				    struct ringlane_error *error);
+
+/**
+ * Switches the write cache and brings info up to date (virtio 1.3, 5.2.5.1; of a SCSI disk by MODE SELECT, which needs a queue as
+ * scsi.h says). Without a cache each write is safe when it has completed. -EOPNOTSUPP it cannot be switched; -ETIMEDOUT,
+ * -ECONNRESET, -EREMOTEIO the device refused; -EBUSY, -ENXIO of a SCSI device.
+ */
+RINGLANE_API int ringlane_set_write_cache(struct ringlane_device *device, bool on,
+					  struct ringlane_error *error);
 
 /* ---- memory ---- */
 
@@ -195,6 +205,10 @@ RINGLANE_API int ringlane_discard(struct ringlane_queue *queue, const struct rin
 RINGLANE_API int ringlane_write_zeroes(struct ringlane_queue *queue,
 				       const struct ringlane_range *ranges, unsigned count,
 				       unsigned flags, void *user_data);
+/** Discards so that nothing can be read again by any means. Ranges as of a discard. */
+RINGLANE_API int ringlane_secure_erase(struct ringlane_queue *queue,
+				       const struct ringlane_range *ranges, unsigned count,
+				       void *user_data);
 /** id: 20 bytes that the device can reach (not terminated when all are used). */
 RINGLANE_API int ringlane_get_id(struct ringlane_queue *queue, char *id, void *user_data);
 

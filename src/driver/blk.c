@@ -206,6 +206,20 @@ int ringlane_discard(struct ringlane_queue *queue, const struct ringlane_range *
 	return ranges_queue(queue, &kind, ranges, count, user_data);
 }
 
+int ringlane_secure_erase(struct ringlane_queue *queue, const struct ringlane_range *ranges,
+			  unsigned count, void *user_data)
+{
+	const struct ranges_kind kind = {
+		.type = VIRTIO_BLK_T_SECURE_ERASE,
+		.count_max = queue->limits->secure_erase_ranges,
+		.bytes_max = queue->limits->secure_erase_max,
+	};
+
+	if (queue->kind != QUEUE_BLK)
+		return -EOPNOTSUPP;
+	return ranges_queue(queue, &kind, ranges, count, user_data);
+}
+
 int ringlane_write_zeroes(struct ringlane_queue *queue, const struct ringlane_range *ranges,
 			  unsigned count, unsigned flags, void *user_data)
 {

@@ -27,7 +27,7 @@ static const uint8_t features_known[] = {
 	VIRTIO_BLK_F_TOPOLOGY,     VIRTIO_BLK_F_RO,
 	VIRTIO_BLK_F_FLUSH,        VIRTIO_BLK_F_CONFIG_WCE,
 	VIRTIO_BLK_F_MQ,           VIRTIO_BLK_F_DISCARD,
-	VIRTIO_BLK_F_WRITE_ZEROES,
+	VIRTIO_BLK_F_WRITE_ZEROES, VIRTIO_BLK_F_SECURE_ERASE,
 };
 
 uint64_t blk_features_known(void)
@@ -96,6 +96,14 @@ static void parse_ranges(const struct virtio_blk_config *config, uint32_t size,
 			sectors_to_bytes(le32toh(config->discard_sector_alignment));
 		info->discard_ranges =
 			MIN(MAX(1u, le32toh(config->max_discard_seg)), QUEUE_RANGES_MAX);
+	}
+	if (acked(info, VIRTIO_BLK_F_SECURE_ERASE) && HAS(size, secure_erase_sector_alignment)) {
+		info->secure_erase_max =
+			sectors_to_bytes(le32toh(config->max_secure_erase_sectors));
+		info->secure_erase_alignment =
+			sectors_to_bytes(le32toh(config->secure_erase_sector_alignment));
+		info->secure_erase_ranges =
+			MIN(MAX(1u, le32toh(config->max_secure_erase_seg)), QUEUE_RANGES_MAX);
 	}
 	if (acked(info, VIRTIO_BLK_F_WRITE_ZEROES) && HAS(size, write_zeroes_may_unmap)) {
 		info->write_zeroes_max =

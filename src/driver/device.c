@@ -148,6 +148,8 @@ static void limits_set(struct ringlane_device *device, const struct ringlane_opt
 	limits->discard_ranges = info->discard_ranges;
 	limits->write_zeroes_max = info->write_zeroes_max;
 	limits->write_zeroes_ranges = info->write_zeroes_ranges;
+	limits->secure_erase_max = info->secure_erase_max;
+	limits->secure_erase_ranges = info->secure_erase_ranges;
 	limits->seg_max = info->seg_max;
 	limits->segment_bytes_max = QUEUE_REQUEST_MAX;
 	if (info->size_max)
@@ -197,7 +199,7 @@ static struct queue_setup setup_of(struct ringlane_device *device, unsigned ring
 		.indirect = device_acked(device, VIRTIO_RING_F_INDIRECT_DESC),
 		.event_idx = device_acked(device, VIRTIO_RING_F_EVENT_IDX),
 		.has_ranges = kind == QUEUE_SCSI || device->info.discard_max ||
-			      device->info.write_zeroes_max,
+			      device->info.write_zeroes_max || device->info.secure_erase_max,
 		.gone_fd = device->transport->ops->gone_fd(device->transport),
 		.gone_events = device->transport->gone_events,
 		.shared_delta = dma_region_delta(&device->shared),
@@ -440,6 +442,37 @@ static int config_refresh(struct ringlane_device *device)
 	device->info.write_cache = info.write_cache;
 	store_relaxed(&device->limits.capacity, info.capacity);
 	return 1;
+}
+
+/* The device applies it before it answers; the byte that it has then is the truth (virtio 1.3, 5.2.5.2). */
+static int blk_set_write_cache(struct ringlane_device *device, bool on, struct error *error)
+{
+	const uint8_t byte = on;
+	int ret;
+
+	if (!device_acked(device, VIRTIO_BLK_F_CONFIG_WCE))
+		return error_set(error, -EOPNOTSUPP,
+				 "the device does not offer to switch its write cache");
+	ret = device->transport->ops->set_config(device->transport,
+						 offsetof(struct virtio_blk_config, wce), &byte,
+						 sizeof(byte), error);
+	if (ret < 0)
+		return ret;
+	ret = config_refresh(device);
+	if (ret < 0)
+		return error_set(error, ret, "the configuration cannot be read again");
+	if (device->info.write_cache != on)
+		return error_set(error, -EREMOTEIO, "the device keeps its write cache as it is");
+	return 0;
+}
+
+int ringlane_set_write_cache(struct ringlane_device *device, bool on, struct ringlane_error *error)
+{
+	if (device->kind == DEVICE_BLK)
+		return blk_set_write_cache(device, on, error_of(error));
+	if (!device->scsi.lun)
+		return error_set(error_of(error), -ENXIO, "the URI's LUN is not there");
+	return ringlane_lun_set_write_cache(device->scsi.lun, NULL, on, error);
 }
 
 int ringlane_event(struct ringlane_device *device)

@@ -253,6 +253,30 @@ static void test_event_when_disk_is_resized_then_info_and_limits_follow(void **s
 	test_disk_close(&disk);
 }
 
+static void test_write_cache_when_switched_then_device_and_info_know(void **state)
+{
+	struct test_disk disk = test_disk_open(&(struct fake_setup){ 0 }, &one_queue);
+	struct ringlane_info info;
+
+	for (unsigned on = 0; on < 2; on++) {
+		assert_int_equal(ringlane_set_write_cache(disk.device, on, NULL), 0);
+		ringlane_get_info(disk.device, &info);
+		assert_int_equal(info.write_cache, on);
+		assert_int_equal(ringlane_read(disk.queue, disk.buffer, 512, 0, NULL), 0);
+		assert_int_equal(test_finish(&disk, 1), 0);
+	}
+	test_disk_close(&disk);
+}
+
+static void test_write_cache_when_device_cannot_switch_then_eopnotsupp(void **state)
+{
+	const struct fake_setup setup = { .features_off = 1ull << VIRTIO_BLK_F_CONFIG_WCE };
+	struct test_disk disk = test_disk_open(&setup, &one_queue);
+
+	assert_int_equal(ringlane_set_write_cache(disk.device, false, NULL), -EOPNOTSUPP);
+	test_disk_close(&disk);
+}
+
 static void test_event_when_back_end_is_gone_then_econnreset(void **state)
 {
 	struct test_disk disk = test_disk_open(&(struct fake_setup){ 0 }, &one_queue);
@@ -322,6 +346,8 @@ int main(void)
 		driver_test(test_queues_when_not_said_then_one_per_cpu_that_fits),
 		driver_test(test_queues_when_several_then_each_carries_requests),
 		driver_test(test_event_when_disk_is_resized_then_info_and_limits_follow),
+		driver_test(test_write_cache_when_switched_then_device_and_info_know),
+		driver_test(test_write_cache_when_device_cannot_switch_then_eopnotsupp),
 		driver_test(test_event_when_back_end_is_gone_then_econnreset),
 		driver_test(test_close_when_requests_never_finish_then_it_ends),
 		driver_test(test_close_when_null_or_requests_are_queued_then_nothing_happens),

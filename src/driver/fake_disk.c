@@ -170,6 +170,9 @@ struct virtio_blk_config fake_config(uint64_t sectors)
 		.max_write_zeroes_sectors = htole32(512),
 		.max_write_zeroes_seg = htole32(8),
 		.write_zeroes_may_unmap = 1,
+		.max_secure_erase_sectors = htole32(256),
+		.max_secure_erase_seg = htole32(2),
+		.secure_erase_sector_alignment = htole32(8),
 	};
 }
 

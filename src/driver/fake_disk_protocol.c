@@ -15,11 +15,11 @@ static uint64_t get_features(void *opaque)
 {
 	const struct fake_disk *disk = opaque;
 	static const uint8_t bits[] = {
-		VIRTIO_F_VERSION_1,    VIRTIO_RING_F_INDIRECT_DESC, VIRTIO_RING_F_EVENT_IDX,
-		VIRTIO_BLK_F_SEG_MAX,  VIRTIO_BLK_F_BLK_SIZE,       VIRTIO_BLK_F_TOPOLOGY,
-		VIRTIO_BLK_F_FLUSH,    VIRTIO_BLK_F_CONFIG_WCE,     VIRTIO_BLK_F_MQ,
-		VIRTIO_BLK_F_DISCARD,  VIRTIO_BLK_F_WRITE_ZEROES,   VIRTIO_BLK_F_SIZE_MAX,
-		VIRTIO_BLK_F_GEOMETRY,
+		VIRTIO_F_VERSION_1,        VIRTIO_RING_F_INDIRECT_DESC, VIRTIO_RING_F_EVENT_IDX,
+		VIRTIO_BLK_F_SEG_MAX,      VIRTIO_BLK_F_BLK_SIZE,       VIRTIO_BLK_F_TOPOLOGY,
+		VIRTIO_BLK_F_FLUSH,        VIRTIO_BLK_F_CONFIG_WCE,     VIRTIO_BLK_F_MQ,
+		VIRTIO_BLK_F_DISCARD,      VIRTIO_BLK_F_WRITE_ZEROES,   VIRTIO_BLK_F_SIZE_MAX,
+		VIRTIO_BLK_F_SECURE_ERASE, VIRTIO_BLK_F_GEOMETRY,
 	};
 	uint64_t features = 0;
 
@@ -57,7 +57,12 @@ static int get_config(void *opaque, uint32_t offset, void *bytes, uint32_t size)
 static int set_config(void *opaque, uint32_t offset, const void *bytes, uint32_t size,
 		      uint32_t flags)
 {
-	return -EINVAL;
+	struct fake_disk *disk = opaque;
+
+	if (offset != offsetof(struct virtio_blk_config, wce) || size != 1)
+		return -EINVAL;
+	disk->setup.config.wce = *(const uint8_t *)bytes;
+	return 0;
 }
 
 static int set_map(void *opaque, struct mem_map *map)

@@ -61,6 +61,7 @@ static uint8_t request_run(struct fake_disk *disk, const struct virtq_chain *cha
 	case VIRTIO_BLK_T_OUT:
 		return transfer(disk, chain, iov, le64toh(header.sector) * 512, false);
 	case VIRTIO_BLK_T_DISCARD:
+	case VIRTIO_BLK_T_SECURE_ERASE:
 	case VIRTIO_BLK_T_WRITE_ZEROES:
 		return zero_ranges(disk, chain, iov);
 	case VIRTIO_BLK_T_FLUSH:

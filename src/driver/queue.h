@@ -34,6 +34,9 @@ struct queue_limits {
 	uint32_t seg_max;
 	uint32_t segment_bytes_max;
 	bool read_only, flush;
+	/* rarely looked at */
+	uint32_t secure_erase_ranges;
+	uint64_t secure_erase_max;
 };
 
 /* virtio 1.3, 5.2.6: what comes before and after the data, in one line of the cache. */

@@ -337,6 +337,30 @@ static void test_ranges_when_several_then_each_is_zeroed_and_no_more(void **stat
 	test_disk_close(&disk);
 }
 
+static void test_secure_erase_when_offered_then_the_ranges_are_gone(void **state)
+{
+	const struct fake_setup without = { .features_off = 1ull << VIRTIO_BLK_F_SECURE_ERASE };
+	const struct ringlane_range ranges[] = { { 512, 512 }, { 4096, 1024 }, { 8192, 512 } };
+	struct test_disk disk = test_disk_open(&(struct fake_setup){ 0 }, &one_queue);
+	struct ringlane_info info;
+
+	ringlane_get_info(disk.device, &info);
+	assert_int_equal(info.secure_erase_max, 256 * 512);
+	assert_int_equal(info.secure_erase_ranges, 2);
+	assert_int_equal(info.secure_erase_alignment, 8 * 512);
+	memset(fake_disk_bytes(disk.fake), 0x77, 16384);
+	assert_int_equal(ringlane_secure_erase(disk.queue, ranges, 3, NULL), -EINVAL);
+	assert_int_equal(ringlane_secure_erase(disk.queue, ranges, 2, NULL), 0);
+	assert_int_equal(test_finish(&disk, 1), 0);
+	for (unsigned i = 0; i < 16384; i += 512)
+		assert_int_equal(fake_disk_bytes(disk.fake)[i],
+				 i == 512 || i == 4096 || i == 4608 ? 0 : 0x77);
+	test_disk_close(&disk);
+	disk = test_disk_open(&without, &one_queue);
+	assert_int_equal(ringlane_secure_erase(disk.queue, ranges, 1, NULL), -EOPNOTSUPP);
+	test_disk_close(&disk);
+}
+
 static void test_ranges_when_out_of_limits_then_einval(void **state)
 {
 	static const struct ringlane_range bad[] = {
@@ -473,6 +497,7 @@ int main(void)
 		driver_test(test_flush_and_id_when_supported_then_they_answer),
 		driver_test(test_requests_when_not_offered_then_eopnotsupp),
 		driver_test(test_ranges_when_several_then_each_is_zeroed_and_no_more),
+		driver_test(test_secure_erase_when_offered_then_the_ranges_are_gone),
 		driver_test(test_ranges_when_out_of_limits_then_einval),
 		driver_test(test_wait_when_nothing_is_in_flight_then_it_returns_at_once),
 		driver_test(test_wait_when_min_is_more_than_in_flight_then_all_of_them),
