@@ -126,6 +126,51 @@ RINGLANE_API void ringlane_spread_get_figures(const struct ringlane_spread *spre
 					      enum ringlane_queue_class queue_class,
 					      struct ringlane_spread_figures *ret_figures);
 
+/* ---- interrupts ---- */
+
+/*
+ * Of devices over VFIO; those over vhost-user call by event fds, and all functions say -ENOTSUP. On the thread that owns the
+ * device. Placing takes root's rights.
+ */
+
+/** What is done when somebody else moves an interrupt: a person, irqbalance. */
+enum ringlane_interrupt_mode {
+	RINGLANE_INTERRUPTS_MANAGED, /* it is put back */
+	RINGLANE_INTERRUPTS_HINT,    /* it is left there for good */
+	RINGLANE_INTERRUPTS_LEAVE,   /* nothing is placed at all */
+};
+
+/**
+ * Sends the interrupt of each queue to the CPUs that the spread has for it (queues that share a vector: to those of all of them).
+ * One whose CPUs are all offline stays where it is until ringlane_interrupts_verify finds one online.
+ *
+ * Returns 0, or the first failure, with the others placed: -EPERM the kernel does not let anybody, -EACCES not root, -ENOENT
+ * the interrupt is not there.
+ */
+RINGLANE_API int ringlane_interrupts_place(struct ringlane_device *device,
+					   const struct ringlane_spread *spread,
+					   enum ringlane_interrupt_mode mode,
+					   struct ringlane_error *error);
+/**
+ * Looks again, as it should be done now and then, when CPUs come or go, and after the device was reset: interrupts get other
+ * numbers, the kernel moves one whose last CPU goes, and does not move it back.
+ *
+ * Returns how many were not where they should be, put right or not; or as ringlane_interrupts_place; 0 when nobody placed any.
+ */
+RINGLANE_API int ringlane_interrupts_verify(struct ringlane_device *device,
+					    struct ringlane_error *error);
+
+struct ringlane_interrupt {
+	unsigned vector; /* of the device */
+	int number;      /* the kernel's, as in /proc/interrupts */
+	char cpus[256];  /* where it may go: smp_affinity_list */
+};
+
+/** The interrupt of a queue, as it is now. -ENOENT: there is no such queue, or interrupt. */
+RINGLANE_API int ringlane_interrupt_get(const struct ringlane_device *device, unsigned queue,
+					struct ringlane_interrupt *ret_interrupt,
+					struct ringlane_error *error);
+
 #ifdef __cplusplus
 }
 #endif

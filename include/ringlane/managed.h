@@ -21,6 +21,7 @@
 #ifndef RINGLANE_MANAGED_H
 #define RINGLANE_MANAGED_H
 
+#include <ringlane/affinity.h>
 #include <ringlane/ringlane.h>
 #include <ringlane/scsi.h>
 
@@ -71,6 +72,8 @@ struct ringlane_managed_options {
 	unsigned coalesce;    /* ADAPTIVE: completions for one interrupt, at most; 16 */
 	const char
 		*cpus; /* "0-3,8": CPUs that queues are spread over; all that the process may use */
+	enum ringlane_interrupt_mode
+		interrupts;  /* of a device over VFIO; see ringlane_interrupts_place */
 	uint64_t timeout_ns; /* of a request that says nothing; none */
 	unsigned stop_ms;    /* ringlane_managed_stop waits so long for the device; 5000 */
 	uint64_t move_ns; /* a flow that is never idle wants to follow its submitter after this; 10 ms */
@@ -79,7 +82,9 @@ struct ringlane_managed_options {
 
 /**
  * Takes over the queues of the device, none of which may have requests in flight, and starts the reapers. options may be NULL.
- * Only ringlane_event, ringlane_get_info and the memory functions may be used on the device until ringlane_managed_free.
+ * Only ringlane_event, ringlane_get_info, the memory functions and those of interrupts may be used on the device until
+ * ringlane_managed_free. Each queue's interrupt is sent to the CPUs that the queue is spread over, where there is one and the
+ * process may; ringlane_interrupts_verify keeps it there.
  *
  * Returns 0; -EINVAL an option; -EBUSY requests in flight; -ENOMEM, -EAGAIN, -EMFILE.
  */

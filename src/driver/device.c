@@ -10,6 +10,7 @@
 
 #include "base/fd.h"
 #include "base/overflow.h"
+#include "driver/interrupts.h"
 #include "driver/uri.h"
 
 #include <errno.h>
@@ -568,6 +569,7 @@ void ringlane_close(struct ringlane_device *device)
 	if (!device)
 		return;
 	device_queues_stop(device);
+	interrupts_free(device);
 	fd_close(&device->event_fd);
 	if (device->transport)
 		device->transport->ops->close(device->transport);

@@ -39,8 +39,9 @@ struct ringlane_device {
 	unsigned ring_count; /* all rings: those before, info.queues, and perhaps one of the device's own */
 	unsigned started; /* rings [0, started) are known to the device */
 	struct ringlane_queue **rings;
-	struct ringlane_queue **queues; /* rings + ring_first */
-	struct scsi_adapter scsi;       /* DEVICE_SCSI */
+	struct ringlane_queue **queues;  /* rings + ring_first */
+	struct scsi_adapter scsi;        /* DEVICE_SCSI */
+	struct irq_affinity *interrupts; /* interrupts.c; NULL: nobody has placed them */
 	struct device_region *regions;
 	unsigned region_count;
 };

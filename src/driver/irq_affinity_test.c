@@ -1,12 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Interrupts of a VFIO device, in a folder that looks like /proc. */
-#include "driver/test_topology.h"
-
-#include "driver/irq_affinity.h"
-
-#include <ftw.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include "driver/test_proc.h"
 
 #define ADDRESS "0000:00:04.0"
 
@@ -24,77 +18,18 @@
 	" NMI:          0          0   vfio-msix[4](0000:00:04.0)\n"                                      \
 	" ERR:          0"
 
-struct fake_proc {
-	char path[64];
-};
-
-static void proc_write(const struct fake_proc *proc, const char *name, const char *text)
-{
-	char path[256];
-	FILE *file;
-
-	snprintf(path, sizeof(path), "%s/%s", proc->path, name);
-	file = fopen(path, "w");
-	assert_non_null(file);
-	assert_true(fputs(text, file) >= 0);
-	assert_int_equal(fclose(file), 0);
-}
-
-static void proc_add_irq(const struct fake_proc *proc, int number, const char *cpus)
-{
-	char path[256], name[64];
-
-	snprintf(path, sizeof(path), "%s/irq/%d", proc->path, number);
-	assert_true(mkdir(path, 0700) == 0 || errno == EEXIST);
-	snprintf(name, sizeof(name), "irq/%d/smp_affinity_list", number);
-	proc_write(proc, name, cpus);
-}
-
-static void proc_remove_irq(const struct fake_proc *proc, int number)
-{
-	char path[256];
-
-	snprintf(path, sizeof(path), "%s/irq/%d/smp_affinity_list", proc->path, number);
-	assert_int_equal(unlink(path), 0);
-}
-
-static void assert_irq(const struct fake_proc *proc, int number, const char *expected)
-{
-	hwloc_bitmap_t cpus = hwloc_bitmap_alloc();
-	char list[64];
-
-	assert_int_equal(irq_affinity_read(proc->path, number, cpus, NULL), 0);
-	topology_list_format(cpus, list, sizeof(list));
-	assert_string_equal(list, expected);
-	hwloc_bitmap_free(cpus);
-}
-
-static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *where)
-{
-	return remove(path);
-}
-
 static int setup(void **state)
 {
 	static struct fake_proc proc;
-	char path[128];
 
-	snprintf(proc.path, sizeof(proc.path), "/tmp/ringlane-proc-XXXXXX");
-	assert_non_null(mkdtemp(proc.path));
-	snprintf(path, sizeof(path), "%s/irq", proc.path);
-	assert_int_equal(mkdir(path, 0700), 0);
-	proc_write(&proc, "interrupts", INTERRUPTS);
-	for (int number = 39; number <= 42; number++)
-		proc_add_irq(&proc, number, "0-7\n");
+	proc_init(&proc, INTERRUPTS, 39, 42);
 	*state = &proc;
 	return 0;
 }
 
 static int teardown(void **state)
 {
-	const struct fake_proc *proc = *state;
-
-	return nftw(proc->path, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+	return proc_fini(*state);
 }
 
 /* Vectors 0 and 1, wanted on CPUs 0-1 and 2-3. */

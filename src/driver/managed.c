@@ -187,6 +187,7 @@ int ringlane_managed_start(struct ringlane_device *device,
 		ringlane_managed_free(managed);
 		return ret;
 	}
+	managed_interrupts_place(managed);
 	*ret_managed = managed;
 	return 0;
 }

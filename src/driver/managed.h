@@ -120,6 +120,8 @@ static inline unsigned managed_reaper_of(const struct ringlane_managed *managed,
 int managed_steering_init(struct ringlane_managed *managed, const struct steer_policy *policy,
 			  struct error *error);
 void managed_steering_fini(struct ringlane_managed *managed);
+/* Sends interrupts where their queues are; that it cannot be done (no VFIO, not root) is no error. */
+void managed_interrupts_place(struct ringlane_managed *managed);
 /* CPUs that queues may be spread over. */
 unsigned managed_cpu_count(const struct ringlane_managed_options *options);
 /* Puts a reaper's thread where its queues are. */

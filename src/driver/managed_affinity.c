@@ -11,6 +11,7 @@
 #include "driver/managed.h"
 
 #include "base/cpu_list.h"
+#include "driver/interrupts.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -116,6 +117,15 @@ int managed_steering_init(struct ringlane_managed *managed, const struct steer_p
 	free(queue_of_cpu);
 	free(domain_of_queue);
 	return ret < 0 ? error_set(error, ret, "out of memory") : 0;
+}
+
+void managed_interrupts_place(struct ringlane_managed *managed)
+{
+	enum ringlane_interrupt_mode mode = managed->options.interrupts;
+
+	if (mode != RINGLANE_INTERRUPTS_LEAVE)
+		interrupts_place(managed->device, &managed->spread, interrupts_mode(mode), NULL,
+				 NULL);
 }
 
 void managed_steering_fini(struct ringlane_managed *managed)

@@ -75,6 +75,9 @@ struct topology_options {
 int topology_open(const struct topology_options *options, struct topology *ret_topology,
 		  struct error *error);
 
+/* CPUs of this machine that are online. root as above. */
+int topology_online_read(const char *root, hwloc_bitmap_t ret_cpus, struct error *error);
+
 /* "0-3,8" as base/cpu_list.h has it, but without its limit. -EINVAL, -ERANGE, -ENOMEM; cpus is then half changed. */
 int topology_list_parse(const char *text, hwloc_bitmap_t cpus, struct error *error);
 /* As snprintf. */

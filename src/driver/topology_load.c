@@ -187,6 +187,13 @@ static int system_list_read(const char *root, const char *name, hwloc_bitmap_t c
 	return ret < 0 ? error_prefix(error, "%s", path) : 0;
 }
 
+int topology_online_read(const char *root, hwloc_bitmap_t ret_cpus, struct error *error)
+{
+	struct error unseen;
+
+	return system_list_read(root ? root : "", "online", ret_cpus, error ? error : &unseen);
+}
+
 static int system_clusters_fill(const char *root, struct topology *topology, struct error *error)
 {
 	hwloc_bitmap_t cluster = hwloc_bitmap_alloc(), left = hwloc_bitmap_dup(topology->present);

@@ -72,6 +72,12 @@ struct transport_ops {
 	 * up to start, ends by the deadline (clock_ns()).
 	 */
 	int (*reconnect)(struct transport *transport, uint64_t deadline, struct error *error);
+	/*
+	 * How a queue calls: by a vector of the PCI function with this address; several queues may share one. NULL: by the call
+	 * fd, and there is no interrupt.
+	 */
+	unsigned (*queue_vector)(const struct transport *transport, unsigned index,
+				 const char **ret_address);
 	/* The driver is ready: DRIVER_OK. */
 	int (*start)(struct transport *transport, struct error *error);
 	/* Has gone_events when the device is gone; other readiness means nothing. */

@@ -250,6 +250,15 @@ static void queue_doorbell_vfio(const struct transport *transport, unsigned inde
 	*ret_doorbell = self_of(transport)->queues[index].doorbell;
 }
 
+static unsigned queue_vector_vfio(const struct transport *transport, unsigned index,
+				  const char **ret_address)
+{
+	const struct transport_vfio *self = self_of(transport);
+
+	*ret_address = self->function.address;
+	return transport_vfio_queue_vector(self, index);
+}
+
 static int queue_stop_vfio(struct transport *transport, unsigned index, struct error *error)
 {
 	struct transport_vfio *self = self_of(transport);
@@ -316,6 +325,7 @@ static const struct transport_ops ops_vfio = {
 	.mem_remove = mem_remove_vfio,
 	.queue_start = queue_start_vfio,
 	.queue_doorbell = queue_doorbell_vfio,
+	.queue_vector = queue_vector_vfio,
 	.queue_stop = queue_stop_vfio,
 	.start = start_vfio,
 	.gone_fd = gone_fd_vfio,

@@ -74,18 +74,49 @@ static const struct option_spec specs[] = {
 
 static const struct option_table options_table = {
 	.command = "ringlane map",
-	.positional = "[SOCKET]",
+	.positional = "[SOCKET | URI]",
 	.summary =
 		"Shows what the daemon with the control socket SOCKET serves: the queues of each export, the IOThread\n"
 		"and the CPUs of each queue, requests in flight, the disks behind SCSI adapters.\n"
-		"Without SOCKET: how queues spread over the CPUs of a machine, described or this one.",
+		"Of the device at URI: which CPU uses which queue, and where the queue's interrupt goes.\n"
+		"Without either: how queues spread over the CPUs of a machine, described or this one.",
 	.specs = specs,
 };
 
-/* Options that go with a SOCKET; the others are about a machine. */
-static bool spec_is_of_socket(const struct option_spec *spec)
+enum map_kind { MAP_DAEMON, MAP_MACHINE, MAP_DEVICE };
+
+static const char *const kind_names[] = { "a SOCKET", "a machine", "a URI" };
+static const char *const of_daemon[] = { "all", "timeout", NULL };
+static const char *const of_device[] = { "queues", "allowed", "isolated", "keep-isolated", NULL };
+
+static enum map_kind kind_of(const char *positional)
 {
-	return !strcmp(spec->name, "all") || !strcmp(spec->name, "timeout");
+	if (!positional)
+		return MAP_MACHINE;
+	if (!strncmp(positional, "vhost-user-", 11) || !strncmp(positional, "vfio-", 5))
+		return MAP_DEVICE;
+	return MAP_DAEMON;
+}
+
+static bool list_has(const char *const *names, const char *name)
+{
+	for (; *names; names++)
+		if (!strcmp(*names, name))
+			return true;
+	return false;
+}
+
+/* Does an option (other than --format) go with what is shown? */
+static bool spec_fits(const struct option_spec *spec, enum map_kind kind)
+{
+	switch (kind) {
+	case MAP_DAEMON:
+		return list_has(of_daemon, spec->name);
+	case MAP_DEVICE:
+		return list_has(of_device, spec->name);
+	default:
+		return !list_has(of_daemon, spec->name);
+	}
 }
 
 /* ---- asking ---- */
@@ -336,24 +367,24 @@ static int print_json(const json_t *map)
 static int options_check(const struct map_options *options, const struct options_parsed *parsed,
 			 struct error *error)
 {
-	bool is_daemon = parsed->positional != NULL;
+	enum map_kind kind = kind_of(parsed->positional);
 
 	for (unsigned i = 0; i < parsed->count; i++) {
 		const struct option_spec *spec = parsed->given[i].spec;
 
 		if (spec->offset == offsetof(struct map_options, format))
 			continue;
-		if (spec_is_of_socket(spec) != is_daemon)
-			return error_set(error, -EINVAL,
-					 is_daemon ? "--%s is about a machine, not a SOCKET" :
-						     "--%s needs a SOCKET",
-					 spec->name);
+		if (!spec_fits(spec, kind))
+			return error_set(error, -EINVAL, "--%s does not go with %s", spec->name,
+					 kind_names[kind]);
 	}
-	if (is_daemon && options->format == MAP_MASKS)
-		return error_set(error, -EINVAL, "--format=masks is about a machine, not a SOCKET");
-	if (!is_daemon && parsed->count == 0)
-		return error_set(error, -EINVAL,
-				 "a SOCKET is wanted, or --queues for this machine, see --help");
+	if (kind != MAP_MACHINE && options->format == MAP_MASKS)
+		return error_set(error, -EINVAL, "--format=masks does not go with %s",
+				 kind_names[kind]);
+	if (kind == MAP_MACHINE && parsed->count == 0)
+		return error_set(
+			error, -EINVAL,
+			"a SOCKET is wanted, a URI, or --queues for this machine, see --help");
 	return 0;
 }
 
@@ -367,6 +398,18 @@ static int map_daemon(const char *path, const struct map_options *options, struc
 	result = options->format == MAP_JSON ? print_json(map) : print_normal(map, options->all);
 	json_decref(map);
 	return result ? error_set(error, -EIO, "cannot write") : 0;
+}
+
+static int show(const char *positional, const struct map_options *options, struct error *error)
+{
+	switch (kind_of(positional)) {
+	case MAP_DAEMON:
+		return map_daemon(positional, options, error);
+	case MAP_DEVICE:
+		return map_device(positional, options, error);
+	default:
+		return map_spread(options, error);
+	}
 }
 
 int tool_map(int argc, char **argv)
@@ -383,8 +426,7 @@ int tool_map(int argc, char **argv)
 	if (result == 0)
 		result = options_check(&options, &parsed, &error);
 	if (result == 0)
-		result = parsed.positional ? map_daemon(parsed.positional, &options, &error) :
-					     map_spread(&options, &error);
+		result = show(parsed.positional, &options, &error);
 	if (result == 0 && fflush(stdout) != 0)
 		result = error_set(&error, -EIO, "cannot write");
 	return result ? tool_fail(options_table.command, &error) : 0;

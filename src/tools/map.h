@@ -24,4 +24,7 @@ struct map_options {
 /* Prints how queues spread over a machine's CPUs. 0, or -errno with a sentence. */
 int map_spread(const struct map_options *options, struct error *error);
 
+/* Prints how the queues of the device at uri lie on this machine's CPUs, and where their interrupts go. As above. */
+int map_device(const char *uri, const struct map_options *options, struct error *error);
+
 #endif

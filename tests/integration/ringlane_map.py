@@ -9,8 +9,14 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import unittest
 from pathlib import Path
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lib"))
+
+from process import Process, wait_until  # noqa: E402
 
 BUILD = Path()
 
@@ -115,6 +121,26 @@ class Map(unittest.TestCase):
         self.assertEqual(len(masks), 1)
         self.assertIn(str(min(os.sched_getaffinity(0))), self.run_ok("--queues=1", "--format=json"))
 
+    def test_device_when_over_vhost_user_then_its_queues_call_by_event_fds(self):
+        with tempfile.TemporaryDirectory(prefix="ringlane-") as folder:
+            path = Path(folder) / "disk.sock"
+            export = f"type=vhost-user-blk,id=e,node-name=n,addr.type=unix,addr.path={path},num-queues=3"
+            words = ["--blockdev", "driver=null-co,node-name=n,size=1M", "--export", export]
+            daemon = Process([BUILD / "src/daemon/ringlaned", *words], Path(folder) / "log")
+            self.addCleanup(daemon.kill)
+            wait_until(path.exists, 30, "the daemon listens")
+            uri = f"vhost-user-blk:{path}"
+            cpu = min(os.sched_getaffinity(0))
+            lines = self.run_ok(uri, "--queues=1", f"--allowed={cpu}", "--keep-isolated").splitlines()
+            self.assertEqual(lines[0], f"{uri}: 1 of 3 queues")
+            self.assertEqual(lines[1].split(), "CPU node queue queue's CPUs vector interrupt goes to".split())
+            self.assertRegex("\n".join(lines), rf"(?m)^ *{cpu} +\d+ +0 +{cpu} +- +- +call eventfd$")
+            found = json.loads(self.run_ok(uri, "--queues=1", "--keep-isolated", "--format=json"))
+            self.assertEqual([queue["queue"] for queue in found["queues"]], [0])
+            self.assertIn({"cpu": cpu, "node": found["cpus"][0]["node"], "queue": 0}, found["cpus"])
+            self.assertIn("no CPU is left", self.run_bad(uri, "--allowed=65535"))
+            self.assertEqual(daemon.stop(), 0)
+
     def test_words_when_wrong_then_one_line(self):
         cases = {
             ("--topology=what",): "'what' is no description of a machine",
@@ -126,9 +152,11 @@ class Map(unittest.TestCase):
             ("--topology=core:2 pu:1", "--present=2"): "present CPUs: the machine has no such CPU",
             ("--topology=core:2 pu:1", "--queues=2", "--poll-queues=2"): "at least one must have an interrupt",
             ("--present=0",): "of a description only",
-            ("--queues=2", "/nowhere"): "--queues is about a machine",
-            ("--format=masks", "/nowhere"): "--format=masks is about a machine",
-            ("--all",): "--all needs a SOCKET",
+            ("--queues=2", "/nowhere"): "--queues does not go with a SOCKET",
+            ("--format=masks", "/nowhere"): "--format=masks does not go with a SOCKET",
+            ("--topology=pu:2", "vhost-user-blk:/nowhere"): "--topology does not go with a URI",
+            ("vhost-user-blk:/nowhere",): "/nowhere",
+            ("--all",): "--all does not go with a machine",
             ("--topology=pu:2\x1b[1m\n",): "'pu:2?[1m?' is no description",
         }
         for words, sentence in cases.items():
