@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 
+import iopoll_figures
 import scsi_figures
 import steering_figures
 from benchlib import CLIENT_CPU, SERVER_CPU, Bench, fixed_cost, make_image
@@ -134,7 +135,8 @@ def figure_lanes(bench):
 
 FIGURES = {"ring": figure_ring, "qsd": figure_qsd, "idle": figure_idle, "iothreads": figure_iothreads, "queues": figure_queues,
            "lanes": figure_lanes, "scsi": scsi_figures.figure_scsi, "scsi-iothreads": scsi_figures.figure_scsi_iothreads,
-           "neighbour": scsi_figures.figure_neighbour, "steering": steering_figures.figure_steering}
+           "neighbour": scsi_figures.figure_neighbour, "steering": steering_figures.figure_steering,
+           "iopoll": iopoll_figures.figure_iopoll, "flows": iopoll_figures.figure_flows}
 
 
 def machine():
@@ -221,6 +223,8 @@ def main():
                         ("scsi-iothreads", "virtio-scsi: 4 KiB random reads by number of IOThreads")):
         if name in kept:
             plot(out, name, title, kept[name])
+    if "iopoll" in kept:
+        iopoll_figures.plot_iopoll(plot, out, kept["iopoll"])
     if "neighbour" in kept:
         rows = {row: {key: cells[key] for key in ("p50_us", "p99_us")} for row, cells in kept["neighbour"].items()}
         plot(out, "neighbour", "Latency of LUN B while LUN A is left alone, drained, reset, unplugged", rows, "us")

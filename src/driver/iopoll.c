@@ -220,7 +220,7 @@ static void turn_end(struct iopoll *iopoll, struct iopoll_source *source, unsign
 enum iopoll_outcome iopoll_run(struct iopoll *iopoll)
 {
 	const struct iopoll_params *params = &iopoll->params;
-	unsigned left = params->pass_budget, in_vain = 0;
+	unsigned left = params->pass_budget, shorts = 0; /* turns in a row */
 	uint64_t end_ns = clock_of(iopoll) + params->slice_ns, now_ns;
 
 	while (iopoll->ready) {
@@ -232,9 +232,9 @@ enum iopoll_outcome iopoll_run(struct iopoll *iopoll)
 			finish(source);
 		else
 			turn_end(iopoll, source, (unsigned)done, now_ns);
-		in_vain = done ? 0 : in_vain + source->scheduled;
+		shorts = done == (int)params->weight ? 0 : shorts + source->scheduled;
 		left -= (unsigned)MAX(done, 0);
-		if (in_vain && in_vain >= iopoll->ready)
+		if (shorts && shorts >= iopoll->ready)
 			break;
 		if (left < params->weight || now_ns >= end_ns)
 			return iopoll->ready ? IOPOLL_MORE : IOPOLL_IDLE;

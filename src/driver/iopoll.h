@@ -7,7 +7,7 @@
  * takes the sources in turn; a turn handles at most `weight` completions. One that used all of it goes to the tail of the
  * others that are ready. A shorter one gets its interrupt back and is looked at once more, because what came between the
  * last look and that would be announced by nobody. A pass ends after `pass_budget` completions, after `slice_ns`, or when
- * a whole round found nothing; whoever runs it looks at the rest of the world then and runs the next.
+ * nobody in a whole round had a full turn; whoever runs it looks at the rest of the world then and runs the next.
  *
  *   mode      an interrupt...
  *   OFF       drains its source completely, at once
@@ -92,7 +92,7 @@ struct iopoll {
 
 enum iopoll_outcome {
 	IOPOLL_IDLE, /* nothing is scheduled */
-	IOPOLL_SPIN, /* a whole round found nothing, but some are worth watching */
+	IOPOLL_SPIN, /* the device is caught up with, but some are worth watching */
 	IOPOLL_MORE, /* the budget or the slice was used up */
 };
 

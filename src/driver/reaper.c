@@ -4,7 +4,7 @@
  * run one pass of the poll.
  *
  * The call fds are watched edge-triggered and never read: each signal of an event fd is an edge, and a read per interrupt
- * is saved. A pass that found nothing but is worth going on is followed by the next; the fds are looked at every few of
+ * is saved. A pass that has caught up with the device but is worth going on is followed by the next; the fds are looked at every few of
  * them.
  *
  * System calls: epoll_pwait2, epoll_create1, epoll_wait, epoll_ctl, read (control fd).
@@ -22,7 +22,7 @@
 #include <sys/epoll.h>
 
 #define EVENTS_MAX 16
-#define SPINS_PER_LOOK 8 /* passes in vain between two looks at the fds */
+#define SPINS_PER_LOOK 8 /* short passes between two looks at the fds */
 
 /* Which this thread is. */
 static __thread const struct reaper *me;
