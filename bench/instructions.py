@@ -10,7 +10,9 @@ What steering adds to a request of the driver library is bounded as well: a pair
 
 virtio-scsi is wanted to do at least 85 % of virtio-blk's requests per second: its bounds follow from that, the share is told.
 
-    instructions.py LANE_BENCH STEER_BENCH
+So is what the library itself does for a request: queueing, submitting, reaping (driver_bench).
+
+    instructions.py LANE_BENCH STEER_BENCH DRIVER_BENCH
 """
 import pathlib
 import subprocess
@@ -21,6 +23,8 @@ import tempfile
 BOUNDS = {("blk", 64): 875, ("blk", 1): 1290, ("scsi", 64): 975, ("scsi", 1): 1410}
 # options of steer_bench: the bound. An ordered flow that is idle picks its queue; one that is busy joins.
 STEER_BOUNDS = {"--policy=sticky": 135, "--policy=sticky --busy": 118, "--policy=per-cpu": 90}
+# options of driver_bench: the bound, with a device of a few dozen instructions.
+DRIVER_BOUNDS = {"--depth=64": 382, "--depth=1": 582, "--scsi --depth=64": 542, "--scsi --depth=1": 743, "--depth=16 --segments=8": 960}
 FEW, MANY = 4_000, 12_000
 
 
@@ -45,7 +49,7 @@ def tell(what, found, bound):
 
 
 def main():
-    lane_bench, steer_bench = sys.argv[1:]
+    lane_bench, steer_bench, driver_bench = sys.argv[1:]
     failed, told = 0, {}
     for (device, depth), bound in BOUNDS.items():
         options = [f"--depth={depth}"] + (["--scsi"] if device == "scsi" else [])
@@ -55,6 +59,8 @@ def main():
         print(f"# blk/scsi at depth {depth}: {told['blk', depth] / told['scsi', depth]:.2f}")
     for options, bound in STEER_BOUNDS.items():
         failed += tell(f"steering: a pair with {options}", slope(steer_bench, "--pairs", *options.split()), bound)
+    for options, bound in DRIVER_BOUNDS.items():
+        failed += tell(f"driver: a request with {options}", slope(driver_bench, "--requests", *options.split()), bound)
     return failed
 
 
