@@ -76,8 +76,8 @@ def read_module_depends(path):
     return text.group(1).decode().split(",") if text and text.group(1) else []
 
 
-def order_modules(folder):
-    """The wanted modules and what they depend on, in the order of insmod; what is built into the kernel is left out."""
+def order_modules(folder, names=MODULES):
+    """The named modules and what they depend on, in the order of insmod; what is built into the kernel is left out."""
     paths = {path.stem.replace("-", "_"): path for path in folder.rglob("*.ko")}
     ordered = []
 
@@ -88,7 +88,7 @@ def order_modules(folder):
                 visit(other)
             ordered.append(path)
 
-    for name in MODULES:
+    for name in names:
         visit(name)
     return ordered
 

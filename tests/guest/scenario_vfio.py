@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: MIT
+"""Inside a guest with an IOMMU the `ringlane` tool drives QEMU's own virtio disks over VFIO: no daemon takes part.
+
+The functions: a virtio-blk disk, a virtio-scsi adapter with two disks, a pair in one IOMMU group, and a disk that would go
+around the IOMMU.
+"""
+
+import re
+
+from process import wait_until
+from scenario import Scenario
+from vfio import VfioGuest, archive_options, bind, count_interrupts, unpack
+
+MIB = 1 << 20
+SECONDS = 240
+BLK, SCSI, PAIR, NEIGHBOUR, AROUND = "0000:00:04.0", "0000:00:05.0", "0000:00:06.0", "0000:00:06.1", "0000:00:07.0"
+VERIFY = "--rw=randwrite --bs=4k --iodepth=16 --numjobs=4 --size=8m --verify=crc32c --output-format=json"
+AS_NOBODY = "echo nobody:x:65534:65534::/tmp:/bin/sh >/etc/passwd; su nobody -c '{}'"
+
+
+class NoDaemon:
+    """In the daemon's place: the disks are QEMU's."""
+
+    known_failures = {}
+
+    def __init__(self, program, folder, disks, threads):
+        self.folder = folder
+
+    def start(self):
+        (self.folder / "daemon.log").touch()
+
+    def is_running(self):
+        return True
+
+    def stop(self):
+        return 0
+
+    def kill(self):
+        pass
+
+
+class Vfio(Scenario):
+    backends = {"ringlaned": NoDaemon}
+
+    def create_disks(self):
+        self.disks = []
+        for name in ("blk", "lun0", "lun5"):
+            with (self.folder / f"{name}.img").open("wb") as file:
+                file.truncate(32 * MIB)
+
+    def drive_options(self, name):
+        return ["-drive", f"file={self.folder}/{name}.img,format=raw,if=none,id={name},discard=unmap"]
+
+    def device_options(self):
+        behind = "iommu_platform=on,disable-legacy=on"
+        options = [*self.drive_options("blk"), *self.drive_options("lun0"), *self.drive_options("lun5")]
+        options += ["-device", f"virtio-blk-pci,drive=blk,addr=0x4,{behind},num-queues=4,serial=behind-iommu"]
+        options += ["-device", f"virtio-scsi-pci,id=adapter,addr=0x5,{behind},num_queues=4"]
+        options += ["-device", "scsi-hd,drive=lun0,bus=adapter.0,scsi-id=0,lun=0,serial=lun-zero"]
+        options += ["-device", "scsi-hd,drive=lun5,bus=adapter.0,scsi-id=0,lun=5,serial=lun-five"]
+        places = {"pair": f"0x6.0,multifunction=on,{behind}", "other": f"0x6.1,{behind}", "around": "0x7"}
+        for name, place in places.items():
+            options += ["-blockdev", f"driver=null-co,node-name={name},size={MIB}"]
+            options += ["-device", f"virtio-blk-pci,drive={name},addr={place}"]
+        return options
+
+    def start_guest(self):
+        self.guest = VfioGuest(self.folder, cpus=self.cpus)
+        self.guest.start([*archive_options(self.folder), *self.device_options()], SECONDS)
+        unpack(self.guest)
+        for address in (BLK, SCSI, PAIR, AROUND):
+            bind(self.guest, address)
+
+    # ---- what the tool says ----
+
+    def info(self, uri):
+        return self.guest.check(f"/opt/ringlane info '{uri}'", SECONDS)
+
+    def refusal(self, uri, script="/opt/ringlane info '{}'"):
+        result = self.guest.run(script.format(uri), SECONDS)
+        assert result.status == 1, result
+        return result.output
+
+    def case_blk_is_described(self):
+        text = self.info(f"vfio-blk:{BLK}")
+        for pattern in (r"capacity +33554432 bytes", r"serial +behind-iommu", r"queues +4", "ACCESS_PLATFORM"):
+            assert re.search(pattern, text), text
+
+    def case_scsi_is_described_by_lun(self):
+        text = self.info(f"vfio-scsi:{SCSI}?target=0&lun=5")
+        for pattern in (r"capacity +33554432 bytes", r"serial +lun-five", r"queues +4", "ACCESS_PLATFORM"):
+            assert re.search(pattern, text), text
+
+    # ---- data ----
+
+    def verify(self, uri, image):
+        self.guest.check(f"/opt/ringlane bench '{uri}' {VERIFY}", SECONDS)
+        data = (self.folder / f"{image}.img").read_bytes()
+        empty = sum(data[at : at + 4096] == bytes(4096) for at in range(0, 8 * MIB, 4096))
+        assert empty == 0 and not any(data[8 * MIB :]), f"{empty} blocks of the image were not written"
+
+    def case_blk_writes_and_verifies_over_four_queues(self):
+        self.verify(f"vfio-blk:{BLK}", "blk")
+
+    def case_scsi_writes_and_verifies_over_four_queues(self):
+        self.verify(f"vfio-scsi:{SCSI}?target=0&lun=5", "lun5")
+        assert not any((self.folder / "lun0.img").read_bytes()), "the wrong LUN was written"
+
+    # ---- interrupts ----
+
+    def start_reading(self, uri, jobs):
+        """In the background, until its standard input ends or it is told to."""
+        bench = f"/opt/ringlane bench '{uri}' --rw=randread --iodepth=4 --numjobs={jobs} --runtime=200s --time_based"
+        self.guest.check(f"{bench} >/tmp/bench.log 2>&1 & echo $! >/tmp/bench.pid")
+
+    def stop_reading(self):
+        script = "kill $(cat /tmp/bench.pid); while [ -d /proc/$(cat /tmp/bench.pid) ]; do sleep 0.1; done; cat /tmp/bench.log"
+        return self.guest.check(script, SECONDS)
+
+    def check_interrupts(self, uri, address, first, jobs):
+        """Vectors from first on, one per job, are raised again and again, and no other is."""
+        self.start_reading(uri, jobs)
+
+        def all_raised():
+            counts = {vector: sum(cpus) for vector, cpus in count_interrupts(self.guest, address).items()}
+            used = range(first, first + jobs)
+            return counts if all(counts.get(vector, 0) > 10 for vector in used) else None
+
+        counts = wait_until(all_raised, SECONDS, "interrupts of all queues")
+        self.stop_reading()
+        unused = [vector for vector in counts if vector not in range(first, first + jobs)]
+        assert not any(counts[vector] for vector in unused if vector == 0 or vector >= first), counts
+        return f"interrupts by vector: {counts}"
+
+    def case_blk_interrupts_are_one_vector_per_queue(self):
+        return self.check_interrupts(f"vfio-blk:{BLK}", BLK, 1, 4)
+
+    def case_blk_with_one_queue_has_one_vector_beside_the_configurations(self):
+        text = self.check_interrupts(f"vfio-blk:{BLK}", BLK, 1, 1)
+        assert text.endswith("}") and ", 2:" not in text, text
+        return text
+
+    def case_scsi_interrupts_are_one_vector_per_queue(self):
+        """Behind those of the configuration, the control and the event queue."""
+        return self.check_interrupts(f"vfio-scsi:{SCSI}?target=0&lun=0", SCSI, 3, 4)
+
+    # ---- what is in the way has a sentence ----
+
+    def case_refusals_say_what_is_in_the_way(self):
+        sentences = {
+            f"vfio-blk:{NEIGHBOUR}": f"{NEIGHBOUR} belongs to the driver virtio-pci",
+            f"vfio-blk:{PAIR}": f"other devices in it: {NEIGHBOUR} (virtio-pci)",
+            f"vfio-blk:{AROUND}": "it would reach memory around the IOMMU",
+            f"vfio-blk:{SCSI}": "is of another kind: virtio-scsi (vfio-scsi:)",
+            "vfio-blk:0000:00:0b.0": "there is no PCI function 0000:00:0b.0",
+            "vfio-blk:00:04.0": "is no address of a PCI function",
+        }
+        for uri, sentence in sentences.items():
+            text = self.refusal(uri)
+            assert sentence in text, f"{uri}: {text}"
+
+    def case_function_of_no_driver_is_refused(self):
+        self.guest.check(f"echo {PAIR} >/sys/bus/pci/drivers/vfio-pci/unbind")
+        assert "is bound to no driver" in self.refusal(f"vfio-blk:{PAIR}")
+
+    def case_user_without_permission_is_refused(self):
+        assert "no permission for /dev/vfio/" in self.refusal(f"vfio-blk:{BLK}", AS_NOBODY.format("/opt/ringlane info {}"))
+
+    def case_memory_limit_is_named(self):
+        self.guest.check(f"chown 65534 /dev/vfio/$(basename $(readlink /sys/bus/pci/devices/{BLK}/iommu_group))")
+        text = self.refusal(f"vfio-blk:{BLK}", "ulimit -l 16; " + AS_NOBODY.format("/opt/ringlane info {}"))
+        assert "RLIMIT_MEMLOCK is 16 KiB" in text, text
+        self.guest.check(AS_NOBODY.format(f"/opt/ringlane info vfio-blk:{BLK}"), SECONDS)
+
+    def case_second_user_of_a_group_is_refused(self):
+        self.start_reading(f"vfio-blk:{BLK}", 1)
+        wait_until(lambda: count_interrupts(self.guest, BLK), SECONDS, "the first user has interrupts")
+        text = self.refusal(f"vfio-blk:{BLK}")
+        self.stop_reading()
+        assert "is in use already" in text, text
+
+    # ---- the device goes ----
+
+    def case_driver_that_wants_its_device_back_gets_it(self):
+        """Unbinding waits until the tool has let go, which it does because the kernel asks for it."""
+        self.start_reading(f"vfio-blk:{BLK}", 2)
+        wait_until(lambda: count_interrupts(self.guest, BLK), SECONDS, "the tool has interrupts")
+        bind(self.guest, BLK, "virtio-pci")
+        text = self.guest.check("while [ -d /proc/$(cat /tmp/bench.pid) ]; do sleep 0.1; done; cat /tmp/bench.log", SECONDS)
+        assert "gone" in text or "reset" in text, text
+        size = self.guest.check("for disk in /sys/block/vd*; do case $(readlink $disk) in */0000:00:04.0/*) cat $disk/size;; esac; done")
+        assert int(size) == 32 * MIB // 512, size
+        bind(self.guest, BLK)
