@@ -268,6 +268,16 @@ static int queue_stop_vfio(struct transport *transport, unsigned index, struct e
 	return ret;
 }
 
+static int reset_vfio(struct transport *transport, unsigned count, struct error *error)
+{
+	struct transport_vfio *self = self_of(transport);
+	int ret = device_stop(self, error);
+
+	for (unsigned i = 0; i < MIN(count, self->queue_count); i++)
+		self->queues[i].known = false;
+	return ret < 0 ? ret : negotiate(self, error);
+}
+
 /* ---- events ---- */
 
 static int gone_fd_vfio(const struct transport *transport)
@@ -327,6 +337,7 @@ static const struct transport_ops ops_vfio = {
 	.queue_doorbell = queue_doorbell_vfio,
 	.queue_vector = queue_vector_vfio,
 	.queue_stop = queue_stop_vfio,
+	.reset = reset_vfio,
 	.start = start_vfio,
 	.gone_fd = gone_fd_vfio,
 	.event_fd = event_fd_vfio,

@@ -123,6 +123,25 @@ static void test_start_after_a_stop_negotiates_again(void **state)
 	rig_fini(&rig);
 }
 
+static void test_reset_leaves_memory_and_features_and_nothing_else(void **state)
+{
+	struct error error = { 0 };
+	struct rig rig;
+
+	rig_init(&rig);
+	rig_start(&rig);
+	queue_reads(&rig, 0);
+	assert_int_equal(rig.transport->ops->reset(rig.transport, QUEUES, &error), 0);
+	assert_int_equal(rig.pci.resets, 2);
+	assert_true(rig.pci.acked >> VIRTIO_F_ACCESS_PLATFORM & 1);
+	assert_false(rig.pci.status & VIRTIO_CONFIG_S_DRIVER_OK);
+	assert_int_equal(rig.kernel.map_count, 1);
+	if (queues_start(&rig, &error) < 0)
+		fail_msg("start: %s", error.text);
+	queue_reads(&rig, 1);
+	rig_fini(&rig);
+}
+
 static void test_device_that_does_not_reset_is_reset_by_the_kernel(void **state)
 {
 	struct error error = { 0 };
@@ -278,6 +297,7 @@ int main(void)
 		vfio_test(test_start_gives_memory_and_interrupts_before_the_bus),
 		vfio_test(test_stop_of_a_queue_resets_the_device_once),
 		vfio_test(test_start_after_a_stop_negotiates_again),
+		vfio_test(test_reset_leaves_memory_and_features_and_nothing_else),
 		vfio_test(test_device_that_does_not_reset_is_reset_by_the_kernel),
 		vfio_test(test_device_that_nobody_can_reset_is_not_said_to_be_stopped),
 		vfio_test(test_queues_share_vectors_where_the_kernel_has_fewer),
