@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * The same load on a virtio-blk or a virtio-scsi disk, over vhost-user: 4 KiB random reads, a thread and a queue for each job.
+ * The same load on a virtio-blk or a virtio-scsi disk by libringlane, over vhost-user: 4 KiB random reads, a thread and a queue for each
+ * job.
  *
  *     disk_load [--scsi=T:L]... [--jobs=N] [--depth=N] [--seconds=S] [--cpus=A,B,…] [--size=BYTES] [--sleep] [--tolerate]
  *               [--reset=T:L] SOCKET
@@ -14,68 +15,41 @@
 #include "base/atomic.h"
 #include "base/clock.h"
 #include "base/compiler.h"
-#include "base/fd.h"
 #include "base/histogram.h"
-#include "driver/transport.h"
-#include "virtq/virtq.h"
 
+#include <errno.h>
 #include <getopt.h>
-#include <linux/virtio_blk.h>
-#include <linux/virtio_config.h>
-#include <linux/virtio_ring.h>
-#include <linux/virtio_scsi.h>
-#include <poll.h>
 #include <pthread.h>
+#include <ringlane/scsi.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define RING_SIZE 256u
+#define DEPTH_MAX 64u
 #define DATA_BYTES 4096u
 #define JOBS_MAX 16u
-#define FIRST_SCSI_QUEUE 2u
 #define GIVE_UP_NS (30 * NS_PER_S)
 
 struct lun {
 	unsigned target, lun;
 };
 
-union request {
-	struct virtio_blk_outhdr blk;
-	struct virtio_scsi_cmd_req scsi;
-	struct virtio_scsi_ctrl_tmf_req tmf;
-} cache_aligned;
-
-union answer {
-	uint8_t blk;
-	struct virtio_scsi_cmd_resp scsi;
-	struct virtio_scsi_ctrl_tmf_resp tmf;
-} cache_aligned;
-
-/* What the device sees of one queue. */
-struct shared {
-	struct virtq_desc desc[RING_SIZE] cache_aligned;
-	uint8_t avail[6 + 2 * RING_SIZE] cache_aligned;
-	uint8_t used[6 + 8 * RING_SIZE] cache_aligned;
-	struct virtq_desc tables[RING_SIZE * 4] cache_aligned;
-	union request requests[RING_SIZE];
-	union answer answers[RING_SIZE];
-	uint8_t data[RING_SIZE][DATA_BYTES] cache_aligned;
+struct request {
+	uint64_t begun_ns;
+	void *data;
 };
 
 struct job {
-	struct shared *shared;
-	struct virtq_driver ring;
-	struct virtq_driver_slot shadow[RING_SIZE];
-	int kick_fd, call_fd;
+	struct ringlane_queue *queue;
+	struct ringlane_lun *lun; /* NULL: virtio-blk */
+	struct request requests[DEPTH_MAX];
+	struct request *free[DEPTH_MAX];
+	unsigned free_count;
 	pthread_t thread;
 	int cpu; /* -1: anywhere */
-	bool scsi;
-	struct lun lun;
 	uint64_t random, end_ns;
-	uint64_t begun_ns[RING_SIZE]; /* by id */
-	unsigned in_flight;
 	uint64_t reads, failed, elapsed_ns;
 	struct histogram latency;
 } cache_aligned;
@@ -88,7 +62,8 @@ static struct {
 	bool sleeps, tolerate, resets;
 	struct lun reset;
 	const char *socket;
-	struct transport *transport;
+	struct ringlane_device *device;
+	uint64_t reset_count, reset_failed;
 	bool stop;
 } load = { .jobs = 1, .depth = 64, .seconds = 2, .size = 1ull << 30 };
 
@@ -98,90 +73,7 @@ static void die(const char *what)
 	exit(1);
 }
 
-/* ---- set-up ---- */
-
-static uint64_t features(void)
-{
-	return 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_RING_F_INDIRECT_DESC |
-	       1ull << VIRTIO_RING_F_EVENT_IDX |
-	       (load.lun_count ? 1ull << VIRTIO_SCSI_F_HOTPLUG :
-				 1ull << VIRTIO_BLK_F_FLUSH | 1ull << VIRTIO_BLK_F_MQ);
-}
-
-static void open_device(void)
-{
-	struct transport_facts facts;
-	struct error error;
-
-	if (transport_vhost_user_open(load.socket, 5000, &load.transport, &error) < 0)
-		die(error.text);
-	load.transport->ops->get_facts(load.transport, &facts);
-	if (features() & ~facts.features)
-		die("the device is of another kind");
-	if (load.transport->ops->set_features(load.transport, features(), &error) < 0)
-		die(error.text);
-}
-
-static void open_queue(struct job *job, struct shared *shared, unsigned index)
-{
-	struct virtq_config config = {
-		.layout = VIRTQ_SPLIT,
-		.size = RING_SIZE,
-		.indirect = true,
-		.event_idx = true,
-		.memory = { shared->desc, (struct virtq_avail *)shared->avail,
-			    (struct virtq_used *)shared->used },
-	};
-	struct virtq_driver_tables tables = { job->shadow, shared->tables,
-					      (uintptr_t)shared->tables, 4 };
-	struct transport_ring ring = { RING_SIZE, shared->desc, shared->avail, shared->used };
-	struct error error;
-
-	job->shared = shared;
-	job->kick_fd = ring.kick_fd = event_fd_new();
-	job->call_fd = ring.call_fd = event_fd_new();
-	if (virtq_driver_init(&job->ring, &config, &tables) < 0)
-		die("the ring was refused");
-	if (!load.sleeps)
-		virtq_driver_calls_suppress(&job->ring);
-	if (load.transport->ops->queue_start(load.transport, index, &ring, &error) < 0)
-		die(error.text);
-}
-
 /* ---- one request ---- */
-
-static void lun_encode(struct lun lun, uint8_t bytes[8])
-{
-	memset(bytes, 0, 8);
-	bytes[0] = 1;
-	bytes[1] = (uint8_t)lun.target;
-	bytes[2] = (uint8_t)(0x40 | lun.lun >> 8);
-	bytes[3] = (uint8_t)lun.lun;
-}
-
-static size_t fill_blk(union request *request, uint64_t block)
-{
-	request->blk = (struct virtio_blk_outhdr){
-		.type = htole32(VIRTIO_BLK_T_IN),
-		.sector = htole64(block * (DATA_BYTES / 512)),
-	};
-	return sizeof(request->blk);
-}
-
-/* READ (10) of blocks of 512 bytes. */
-static size_t fill_scsi(union request *request, struct lun lun, uint64_t block, unsigned id)
-{
-	uint32_t lba = htobe32((uint32_t)(block * (DATA_BYTES / 512)));
-	uint8_t *cdb = request->scsi.cdb;
-
-	memset(&request->scsi, 0, sizeof(request->scsi));
-	lun_encode(lun, request->scsi.lun);
-	request->scsi.tag = id;
-	cdb[0] = 0x28;
-	memcpy(cdb + 2, &lba, sizeof(lba));
-	cdb[8] = DATA_BYTES / 512;
-	return sizeof(request->scsi);
-}
 
 static uint64_t random_next(struct job *job)
 {
@@ -193,44 +85,28 @@ static uint64_t random_next(struct job *job)
 
 static void begin(struct job *job, uint64_t now_ns)
 {
-	unsigned id = job->ring.free_head;
-	union request *request = &job->shared->requests[id];
-	union answer *answer = &job->shared->answers[id];
-	uint64_t block = random_next(job) % (load.size / DATA_BYTES);
-	size_t size = job->scsi ? fill_scsi(request, job->lun, block, id) :
-				  fill_blk(request, block);
-	struct virtq_sg data = { (uintptr_t)job->shared->data[id], DATA_BYTES };
-	struct virtq_sg status = { (uintptr_t)answer,
-				   job->scsi ? sizeof(answer->scsi) : sizeof(answer->blk) };
-	struct virtq_sg sg[3] = { { (uintptr_t)request, (uint32_t)size },
-				  job->scsi ? status : data,
-				  job->scsi ? data : status };
-	uint16_t head;
+	struct request *request = job->free[--job->free_count];
+	uint64_t offset = random_next(job) % (load.size / DATA_BYTES) * DATA_BYTES;
+	int ret;
 
-	if (job->scsi)
-		answer->scsi.response = 0xff;
+	if (job->lun)
+		ret = ringlane_lun_read(job->queue, job->lun, request->data, DATA_BYTES, offset,
+					request);
 	else
-		answer->blk = 0xff;
-	if (virtq_driver_add(&job->ring, sg, 1, 2, &head) < 0 || head != id)
-		die("the ring is full");
-	job->begun_ns[id] = now_ns;
-	job->in_flight++;
+		ret = ringlane_read(job->queue, request->data, DATA_BYTES, offset, request);
+	if (ret < 0)
+		die("a read was refused");
+	request->begun_ns = now_ns;
 }
 
-static bool succeeded(const struct job *job, unsigned id)
+static void end(struct job *job, const struct ringlane_completion *completion, uint64_t now_ns)
 {
-	const union answer *answer = &job->shared->answers[id];
+	struct request *request = completion->user_data;
 
-	return job->scsi ? answer->scsi.response == VIRTIO_SCSI_S_OK && answer->scsi.status == 0 :
-			   answer->blk == VIRTIO_BLK_S_OK;
-}
-
-static void end(struct job *job, unsigned id, uint64_t now_ns)
-{
-	job->in_flight--;
-	if (succeeded(job, id)) {
+	job->free[job->free_count++] = request;
+	if (completion->result == 0) {
 		job->reads++;
-		histogram_add(&job->latency, now_ns - job->begun_ns[id]);
+		histogram_add(&job->latency, now_ns - request->begun_ns);
 		return;
 	}
 	if (!load.tolerate)
@@ -238,65 +114,42 @@ static void end(struct job *job, unsigned id, uint64_t now_ns)
 	job->failed++;
 }
 
+static unsigned end_all(struct job *job, const struct ringlane_completion *done, int count)
+{
+	uint64_t now_ns;
+
+	if (count < 0)
+		die("the device is gone or broke the ring");
+	if (count == 0)
+		return 0;
+	now_ns = clock_ns();
+	for (int i = 0; i < count; i++)
+		end(job, &done[i], now_ns);
+	return (unsigned)count;
+}
+
 static unsigned reap(struct job *job)
 {
-	uint64_t now_ns = 0;
-	unsigned count = 0;
-	uint32_t written;
-	uint16_t id;
-	int taken;
+	struct ringlane_completion done[DEPTH_MAX];
 
-	while ((taken = virtq_driver_take(&job->ring, &id, &written)) > 0) {
-		if (count++ == 0)
-			now_ns = clock_ns();
-		end(job, id, now_ns);
-	}
-	if (taken < 0)
-		die("the device broke the ring");
-	return count;
+	return end_all(job, done, ringlane_reap(job->queue, done, load.depth));
+}
+
+static unsigned sleep_and_reap(struct job *job)
+{
+	struct ringlane_completion done[DEPTH_MAX];
+	int timeout_ms = (int)(GIVE_UP_NS / NS_PER_MS);
+
+	return end_all(job, done, ringlane_wait(job->queue, done, 1, load.depth, timeout_ms, 0));
 }
 
 /* ---- jobs ---- */
 
-static void wait_for_call(struct job *job)
-{
-	struct pollfd fd = { job->call_fd, POLLIN, 0 };
-
-	if (virtq_driver_calls_enable(&job->ring, 0))
-		return;
-	if (poll(&fd, 1, (int)(GIVE_UP_NS / NS_PER_MS)) == 0)
-		die("a read was never answered");
-	event_fd_clear(job->call_fd);
-}
-
 static void submit(struct job *job, uint64_t now_ns)
 {
-	while (job->in_flight < load.depth)
+	while (job->free_count > 0)
 		begin(job, now_ns);
-	virtq_driver_publish(&job->ring);
-	if (virtq_driver_should_kick(&job->ring))
-		event_fd_signal(job->kick_fd);
-}
-
-/* The commands that a fresh nexus refuses once (a unit attention) are not measured. */
-static void warm_up(struct job *job)
-{
-	bool tolerate = load.tolerate;
-
-	load.tolerate = true;
-	for (unsigned i = 0; i < 4; i++) {
-		uint64_t limit = clock_ns() + GIVE_UP_NS;
-
-		begin(job, clock_ns());
-		virtq_driver_publish(&job->ring);
-		if (virtq_driver_should_kick(&job->ring))
-			event_fd_signal(job->kick_fd);
-		while (reap(job) == 0 && clock_ns() < limit)
-			cpu_relax();
-	}
-	load.tolerate = tolerate;
-	job->reads = job->failed = 0;
-	histogram_init(&job->latency);
+	ringlane_submit(job->queue);
 }
 
 static void *job_run(void *opaque)
@@ -310,13 +163,11 @@ static void *job_run(void *opaque)
 		CPU_SET((unsigned)job->cpu, &cpus);
 	if (job->cpu >= 0)
 		sched_setaffinity(0, sizeof(cpus), &cpus);
-	for (now = start; now < job->end_ns || job->in_flight > 0; now = clock_ns()) {
+	for (now = start; now < job->end_ns || job->free_count < load.depth; now = clock_ns()) {
 		if (now < job->end_ns)
 			submit(job, now);
-		if (reap(job) > 0)
+		if ((load.sleeps ? sleep_and_reap(job) : reap(job)) > 0)
 			last = now;
-		else if (load.sleeps)
-			wait_for_call(job);
 		else if (now - last > GIVE_UP_NS)
 			die("a read was never answered");
 	}
@@ -326,44 +177,21 @@ static void *job_run(void *opaque)
 
 /* ---- resets ---- */
 
-static void reset_once(struct job *ctrl)
-{
-	union request *request = &ctrl->shared->requests[0];
-	union answer *answer = &ctrl->shared->answers[0];
-	struct virtq_sg sg[2] = { { (uintptr_t)request, sizeof(request->tmf) },
-				  { (uintptr_t)answer, sizeof(answer->tmf) } };
-	uint64_t limit = clock_ns() + GIVE_UP_NS;
-	uint32_t written;
-	uint16_t id;
-
-	request->tmf = (struct virtio_scsi_ctrl_tmf_req){
-		.type = htole32(VIRTIO_SCSI_T_TMF),
-		.subtype = htole32(VIRTIO_SCSI_T_TMF_LOGICAL_UNIT_RESET),
-	};
-	lun_encode(load.reset, request->tmf.lun);
-	answer->tmf.response = 0xff;
-	if (virtq_driver_add(&ctrl->ring, sg, 1, 1, &id) < 0)
-		die("the control queue is full");
-	virtq_driver_publish(&ctrl->ring);
-	event_fd_signal(ctrl->kick_fd);
-	while (virtq_driver_take(&ctrl->ring, &id, &written) == 0)
-		if (clock_ns() > limit)
-			die("a reset was never answered");
-		else
-			sched_yield();
-	if (answer->tmf.response != VIRTIO_SCSI_S_OK)
-		ctrl->failed++;
-	else
-		ctrl->reads++;
-}
-
 static void *resets_run(void *opaque)
 {
-	struct job *ctrl = opaque;
+	while (!load_relaxed(&load.stop)) {
+		int ret = ringlane_scsi_manage(load.device, RINGLANE_SCSI_LOGICAL_UNIT_RESET,
+					       load.reset.target, load.reset.lun, 0,
+					       (unsigned)(GIVE_UP_NS / NS_PER_MS));
 
-	while (!load_relaxed(&load.stop))
-		reset_once(ctrl);
-	return NULL;
+		if (ret == -ETIMEDOUT)
+			die("a reset was never answered");
+		if (ret < 0)
+			load.reset_failed++;
+		else
+			load.reset_count++;
+	}
+	return opaque;
 }
 
 /* ---- the whole ---- */
@@ -447,17 +275,17 @@ static void parse(int argc, char **argv)
 	for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;)
 		parse_one(c);
 	if (optind + 1 != argc || load.jobs < 1 || load.jobs > JOBS_MAX || load.depth < 1 ||
-	    load.depth > RING_SIZE || load.size < DATA_BYTES)
-		die("one SOCKET, 1 to 16 jobs, a depth of 1 to 256, at least 4096 bytes");
+	    load.depth > DEPTH_MAX || load.size < DATA_BYTES)
+		die("one SOCKET, 1 to 16 jobs, a depth of 1 to 64, at least 4096 bytes");
 	if (load.resets && !load.lun_count)
 		die("--reset needs --scsi");
 	load.socket = argv[optind];
 }
 
-static void print_results(const struct job *jobs, const struct job *ctrl)
+static void print_results(const struct job *jobs)
 {
 	printf("{\"resets\": %llu, \"failed_resets\": %llu, \"jobs\": [",
-	       (unsigned long long)ctrl->reads, (unsigned long long)ctrl->failed);
+	       (unsigned long long)load.reset_count, (unsigned long long)load.reset_failed);
 	for (unsigned i = 0; i < load.jobs; i++) {
 		const struct job *job = &jobs[i];
 
@@ -471,55 +299,89 @@ static void print_results(const struct job *jobs, const struct job *ctrl)
 	printf("]}\n");
 }
 
-static void open_all(struct job *jobs, struct job *ctrl)
+static void open_device(void)
 {
-	unsigned first = load.lun_count ? FIRST_SCSI_QUEUE : 0;
-	struct dma_region region;
-	struct shared *shared;
-	struct error error;
+	struct ringlane_options options = { .queues = load.jobs, .queue_size = RING_SIZE };
+	struct ringlane_error error;
+	struct ringlane_info info;
+	char uri[300];
 
-	open_device();
-	if (dma_region_alloc((load.jobs + 1) * sizeof(*shared), &region, &error) < 0 ||
-	    load.transport->ops->mem_add(load.transport, &region, &error) < 0)
+	options.mem_size = (size_t)load.jobs * load.depth * DATA_BYTES;
+	if (load.lun_count)
+		snprintf(uri, sizeof(uri), "vhost-user-scsi:%s", load.socket);
+	else
+		snprintf(uri, sizeof(uri), "vhost-user-blk:%s", load.socket);
+	if (ringlane_open(uri, &options, &load.device, &error) < 0)
 		die(error.text);
-	shared = region.addr;
-	if (load.resets)
-		open_queue(ctrl, &shared[load.jobs], 0);
-	for (unsigned i = 0; i < load.jobs; i++) {
-		open_queue(&jobs[i], &shared[i], first + i);
-		jobs[i].scsi = load.lun_count > 0;
-		if (jobs[i].scsi)
-			jobs[i].lun = load.luns[i % load.lun_count];
-		jobs[i].random = 88172645463325252ull + i;
-		jobs[i].cpu = load.cpu_count ? load.cpus[i % load.cpu_count] : -1;
+	ringlane_get_info(load.device, &info);
+	if (info.queues < load.jobs)
+		die("the device has fewer queues than there are jobs");
+}
+
+/* With --tolerate it may be away at the moment. */
+static void open_lun(struct job *job, struct lun lun)
+{
+	uint64_t limit = clock_ns() + GIVE_UP_NS;
+	struct ringlane_error error;
+
+	while (ringlane_lun_open(load.device, job->queue, lun.target, lun.lun, &job->lun, &error) <
+	       0)
+		if (!load.tolerate || clock_ns() > limit)
+			die(error.text);
+}
+
+static void open_job(struct job *job, unsigned index)
+{
+	struct ringlane_error error;
+	uint8_t *data = ringlane_mem_alloc(load.device, (size_t)load.depth * DATA_BYTES, &error);
+
+	if (!data)
+		die(error.text);
+	job->queue = ringlane_queue_get(load.device, index);
+	if (ringlane_queue_depth(job->queue) < load.depth)
+		die("a queue does not hold so many requests");
+	job->random = 88172645463325252ull + index;
+	job->cpu = load.cpu_count ? load.cpus[index % load.cpu_count] : -1;
+	histogram_init(&job->latency);
+	for (unsigned i = 0; i < load.depth; i++) {
+		job->requests[i].data = data + (size_t)i * DATA_BYTES;
+		job->free[job->free_count++] = &job->requests[i];
 	}
-	if (load.transport->ops->start(load.transport, &error) < 0)
-		die(error.text);
+	if (load.lun_count)
+		open_lun(job, load.luns[index % load.lun_count]);
+}
+
+static void close_all(struct job *jobs)
+{
+	for (unsigned i = 0; i < load.jobs; i++)
+		ringlane_lun_close(jobs[i].lun);
+	ringlane_close(load.device);
 }
 
 int main(int argc, char **argv)
 {
-	static struct job jobs[JOBS_MAX], ctrl;
-	uint64_t now;
+	static struct job jobs[JOBS_MAX];
 	pthread_t resetter;
+	uint64_t now;
 
 	parse(argc, argv);
-	open_all(jobs, &ctrl);
+	open_device();
 	for (unsigned i = 0; i < load.jobs; i++)
-		warm_up(&jobs[i]);
+		open_job(&jobs[i], i);
 	now = clock_ns();
 	for (unsigned i = 0; i < load.jobs; i++) {
 		jobs[i].end_ns = now + load.seconds * NS_PER_S;
 		if (pthread_create(&jobs[i].thread, NULL, job_run, &jobs[i]))
 			die("no thread");
 	}
-	if (load.resets && pthread_create(&resetter, NULL, resets_run, &ctrl))
+	if (load.resets && pthread_create(&resetter, NULL, resets_run, NULL))
 		die("no thread");
 	for (unsigned i = 0; i < load.jobs; i++)
 		pthread_join(jobs[i].thread, NULL);
 	store_relaxed(&load.stop, true);
 	if (load.resets)
 		pthread_join(resetter, NULL);
-	print_results(jobs, &ctrl);
+	print_results(jobs);
+	close_all(jobs);
 	return 0;
 }
