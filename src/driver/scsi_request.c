@@ -105,9 +105,12 @@ int scsi_request_add(struct ringlane_queue *queue, struct virtq_sg *sg,
 	return id;
 }
 
+/* Above it is the ring (device.c:setup_of). */
+#define TAG_COUNT_MASK ((1ull << 48) - 1)
+
 uint64_t ringlane_scsi_tag(const struct ringlane_queue *queue)
 {
-	return queue->kind == QUEUE_SCSI && (queue->scsi.tag & UINT32_MAX) ? queue->scsi.tag : 0;
+	return queue->kind == QUEUE_SCSI && (queue->scsi.tag & TAG_COUNT_MASK) ? queue->scsi.tag : 0;
 }
 
 /* ---- commands as bytes ---- */

@@ -7,6 +7,7 @@
 #include <ringlane/managed.h>
 
 #include <errno.h>
+#include <poll.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -358,6 +359,25 @@ static void test_task_when_it_runs_then_it_is_found_and_aborted(void **state)
 	assert_int_equal(completion.result, -ECANCELED);
 }
 
+/* A command that is waited for on a queue does not take away the wake-up of those who sleep on it. */
+static void test_queue_when_lent_while_armed_then_its_sleeper_is_woken(void **state)
+{
+	struct scene *scene = *state;
+	struct pollfd fd = { .fd = ringlane_queue_fd(scene->queue), .events = POLLIN };
+	struct ringlane_completion completion;
+
+	assert_int_equal(ringlane_lun_read(scene->queue, scene->luns[2], scene->buffer, 512, 0,
+					   scene),
+			 0);
+	ringlane_submit(scene->queue);
+	assert_int_equal(ringlane_queue_arm(scene->queue), 0);
+	assert_int_equal(ringlane_lun_refresh(scene->luns[0], scene->queue, NULL), 0);
+	assert_int_equal(poll(&fd, 1, DEADLINE_MS), 1);
+	assert_int_equal(ringlane_reap(scene->queue, &completion, 1), 1);
+	assert_int_equal(completion.result, 0);
+	ringlane_queue_disarm(scene->queue);
+}
+
 /* The resets of the test before: the LUN tells them once. */
 static void test_request_when_unit_was_reset_then_erestart_once(void **state)
 {
@@ -476,6 +496,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_command_when_refused_then_sense_data_and_a_sentence),
 		cmocka_unit_test(test_command_when_malformed_then_einval),
 		cmocka_unit_test(test_task_when_it_runs_then_it_is_found_and_aborted),
+		cmocka_unit_test(test_queue_when_lent_while_armed_then_its_sleeper_is_woken),
 		cmocka_unit_test(test_functions_when_no_task_is_there_then_complete),
 		cmocka_unit_test(test_managed_when_requests_name_luns_then_each_is_served),
 		cmocka_unit_test(test_request_when_unit_was_reset_then_erestart_once),
