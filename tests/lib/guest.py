@@ -76,7 +76,7 @@ class Guest:
         if self.kernel:
             self.wait_ready(seconds)
 
-    def wait_ready(self, seconds=90):
+    def wait_ready(self, seconds=240):
         end = time.monotonic() + seconds
         while True:
             try:
@@ -108,7 +108,7 @@ class Guest:
             raise AssertionError(f"in the guest: {script!r}: status {result.status}: {result.output[-2000:]}")
         return result.output
 
-    def reset(self, seconds=90):
+    def reset(self, seconds=240):
         """What the reset button does."""
         self.port.buffer = b""
         self.qmp("system_reset")
