@@ -64,7 +64,7 @@ class Guest:
         line = "console=ttyS0 quiet tsc=reliable no_timer_check mitigations=off random.trust_cpu=on"
         return ["-kernel", kernel, "-initrd", initramfs, "-append", line]
 
-    def start(self, disk_options, seconds=90):
+    def start(self, disk_options, seconds=240):
         self.monitor, self.port = Monitor(Channel()), Channel()
         peers = [self.monitor.channel.peer, self.port.peer]
         command = ["qemu-system-x86_64", *self.machine_options(), *self.channel_options()]
