@@ -147,10 +147,10 @@ static void options_parse(int argc, char **argv)
 			bench.direct = true;
 			break;
 		case 'd':
-			bench.depth = (unsigned)strtoull(optarg, NULL, 10);
+			bench.depth = (unsigned)atoi(optarg);
 			break;
 		case 'g':
-			bench.segments = (unsigned)strtoull(optarg, NULL, 10);
+			bench.segments = (unsigned)atoi(optarg);
 			break;
 		case 'r':
 			bench.requests = strtoul(optarg, NULL, 10);

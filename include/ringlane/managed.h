@@ -58,6 +58,13 @@ enum ringlane_replay {
 	RINGLANE_REPLAY_ALL,  /* writes too */
 };
 
+/** What becomes of a queue when its CPUs go and come. */
+enum ringlane_queue_event {
+	RINGLANE_QUEUE_ACTIVE, /* a CPU of it is back: takes requests */
+	RINGLANE_QUEUE_INACTIVE, /* its last CPU went, and its requests are done: asks for no interrupts */
+	RINGLANE_QUEUE_ORPHANED, /* they were not done in options.quiesce_ms; they are polled for on other CPUs */
+};
+
 /** Members that are 0 have the value said here. */
 struct ringlane_managed_options {
 	enum ringlane_policy policy;
@@ -78,6 +85,15 @@ struct ringlane_managed_options {
 	unsigned stop_ms;    /* ringlane_managed_stop waits so long for the device; 5000 */
 	uint64_t move_ns; /* a flow that is never idle wants to follow its submitter after this; 10 ms */
 	uint64_t hold_ns; /* its new requests are held for at most this long meanwhile; 5 ms */
+	/* how long a device that is gone is looked for; 0: not at all, its requests fail with -ECONNRESET. Also lets a
+	 * device be reset that broke the rules of a ring. */
+	unsigned reconnect_ms;
+	uint64_t step_ns;    /* of the error ladder: what a step is waited for; 100 ms */
+	unsigned quiesce_ms; /* a queue without CPUs waits so long for its requests; 1000 */
+	/* On a thread of the library or in ringlane_prepare_offline; must not call that. NULL: nobody wants to know. */
+	void (*queue_event)(void *data, unsigned queue, enum ringlane_queue_event event);
+	void *queue_event_data;
+	const char *cpu_folder; /* has the file `online`; /sys/devices/system/cpu */
 };
 
 /**
@@ -130,7 +146,6 @@ enum ringlane_op {
 	RINGLANE_OP_DISCARD,
 	RINGLANE_OP_WRITE_ZEROES,
 	RINGLANE_OP_GET_ID,
-	RINGLANE_OP_SECURE_ERASE,
 	RINGLANE_OP_COMPARE_AND_WRITE, /* SCSI: data is twice bytes long, as ringlane_lun_compare_and_write */
 	RINGLANE_OP_COMMAND,           /* SCSI: any, by ringlane_lun_command */
 };
@@ -153,7 +168,7 @@ struct ringlane_request {
 	size_t bytes;
 	const struct iovec *iov; /* instead of data, when iov_count is not 0 */
 	unsigned iov_count;
-	unsigned range_count; /* of DISCARD, WRITE_ZEROES, SECURE_ERASE */
+	unsigned range_count; /* of DISCARD, WRITE_ZEROES */
 	const struct ringlane_range *ranges;
 	uint64_t offset;
 	struct ringlane_flow
@@ -208,6 +223,12 @@ struct ringlane_managed_stats {
 	uint64_t moved;    /* changes of a flow's queue */
 	uint64_t wishes;   /* a flow that is never idle wanted to move */
 	unsigned held_now; /* now */
+	/* steps of the error ladder that were taken */
+	uint64_t late_polls, late_kicks, aborts, lun_resets, nexus_resets;
+	uint64_t resets, reconnects; /* that worked */
+	uint64_t replayed;           /* requests that were put into a new ring */
+	unsigned zombies; /* of a device that did not let go: neither done nor coming back before it does */
+	uint64_t quiesced, orphaned; /* queues whose last CPU went */
 	unsigned queues, reapers;
 };
 
@@ -217,6 +238,22 @@ RINGLANE_API void ringlane_managed_get_stats(struct ringlane_managed *managed,
 RINGLANE_API int ringlane_managed_get_queue_stats(const struct ringlane_managed *managed,
 						  unsigned queue,
 						  struct ringlane_queue_stats *ret_stats);
+
+/* ---- CPUs ---- */
+
+/*
+ * CPUs that go and come are noticed by themselves, but only when it has happened. A script that takes one away can have it
+ * drained first: prepare, then write 0 to its file `online`; write 1, then finish. Any thread, not callbacks.
+ */
+
+/**
+ * Queues that no other CPU is left for take no more requests, and what they have is waited for. Returns 0; -ETIMEDOUT: it goes on, and is
+ * polled for; -EBUSY: no queue would be left; -EINVAL; -EDEADLK called by a callback.
+ */
+RINGLANE_API int ringlane_prepare_offline(struct ringlane_managed *managed, unsigned cpu,
+					  unsigned timeout_ms);
+/** It is back, or did not go after all. Returns 0; -EINVAL. */
+RINGLANE_API int ringlane_finish_online(struct ringlane_managed *managed, unsigned cpu);
 
 #ifdef __cplusplus
 }

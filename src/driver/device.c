@@ -14,7 +14,6 @@
 #include "driver/uri.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ids.h>
 #include <linux/virtio_ring.h>
@@ -84,7 +83,7 @@ static void rings_choose(struct ringlane_device *device, const struct ringlane_o
 
 /* ---- what the device says of itself ---- */
 
-static int config_read(struct ringlane_device *device, struct ringlane_info *info,
+int device_config_read(struct ringlane_device *device, struct ringlane_info *info,
 		       struct error *error)
 {
 	struct virtio_blk_config config;
@@ -128,7 +127,7 @@ static int negotiate(struct ringlane_device *device, const struct ringlane_optio
 	if (ret == 0 && device->kind == DEVICE_SCSI)
 		return scsi_device_config(device, options, facts.queue_max, info, error);
 	if (ret == 0)
-		ret = config_read(device, info, error);
+		ret = device_config_read(device, info, error);
 	info->queue_max = MIN(info->queue_max, facts.queue_max);
 	return ret;
 }
@@ -309,14 +308,6 @@ static void queues_free(struct ringlane_device *device)
 
 /* ---- the same again (device_recover.c) ---- */
 
-int device_rings_reserve(struct ringlane_device *device, struct error *error)
-{
-	for (unsigned i = 0; i < device->ring_count; i++)
-		if (queue_returned_reserve(device->rings[i]) < 0)
-			return error_set(error, -ENOMEM, "out of memory");
-	return 0;
-}
-
 void device_rings_renew(struct ringlane_device *device, int result)
 {
 	for (unsigned i = 0; i < device->ring_count; i++) {
@@ -336,45 +327,6 @@ int device_rings_start(struct ringlane_device *device, struct error *error)
 	if (ret == 0)
 		ret = device->transport->ops->start(device->transport, error);
 	return ret == 0 && device->kind == DEVICE_SCSI ? scsi_event_start(device, error) : ret;
-}
-
-/* What it says of its LUNs is for them to find out. */
-static int scsi_negotiate_again(struct ringlane_device *device, unsigned ring_max,
-				struct ringlane_info *info, struct error *error)
-{
-	const struct ringlane_options options = {
-		.cdb_size = (unsigned)device->scsi.config.cdb_size,
-		.sense_size = (unsigned)device->scsi.config.sense_size,
-	};
-	int ret = scsi_device_config(device, &options, ring_max, info, error);
-
-	info->logical_block_size = device->info.logical_block_size;
-	info->physical_block_size = device->info.physical_block_size;
-	return ret;
-}
-
-int device_negotiate_again(struct ringlane_device *device, struct ringlane_info *info,
-			   struct error *error)
-{
-	struct transport_facts facts;
-	int ret;
-
-	device->transport->ops->get_facts(device->transport, &facts);
-	*info = device->info;
-	info->features = facts.features;
-	info->protocol_features = facts.protocol_features;
-	info->mem_slots = facts.mem_slots;
-	if (info->features_acked & ~facts.features)
-		return error_set(error, -ENODEV,
-				 "what is back lacks features that are in use: 0x%" PRIx64,
-				 info->features_acked & ~facts.features);
-	ret = device->transport->ops->set_features(device->transport, info->features_acked, error);
-	if (ret == 0 && device->kind == DEVICE_SCSI)
-		return scsi_negotiate_again(device, facts.queue_max, info, error);
-	if (ret == 0)
-		ret = config_read(device, info, error);
-	info->queue_max = MIN(info->queue_max, facts.queue_max);
-	return ret;
 }
 
 struct ringlane_queue *ringlane_queue_get(struct ringlane_device *device, unsigned index)
@@ -435,7 +387,7 @@ bool device_is_gone(const struct ringlane_device *device)
 static int config_refresh(struct ringlane_device *device)
 {
 	struct ringlane_info info = device->info;
-	int ret = config_read(device, &info, NULL);
+	int ret = device_config_read(device, &info, NULL);
 
 	if (ret < 0)
 		return ret;
@@ -467,7 +419,7 @@ static int blk_set_write_cache(struct ringlane_device *device, bool on, struct e
 	return 0;
 }
 
-int ringlane_set_write_cache(struct ringlane_device *device, bool on, struct ringlane_error *error)
+static int write_cache_set(struct ringlane_device *device, bool on, struct ringlane_error *error)
 {
 	if (device->kind == DEVICE_BLK)
 		return blk_set_write_cache(device, on, error_of(error));
@@ -476,7 +428,17 @@ int ringlane_set_write_cache(struct ringlane_device *device, bool on, struct rin
 	return ringlane_lun_set_write_cache(device->scsi.lun, NULL, on, error);
 }
 
-int ringlane_event(struct ringlane_device *device)
+int ringlane_set_write_cache(struct ringlane_device *device, bool on, struct ringlane_error *error)
+{
+	int ret;
+
+	pthread_mutex_lock(&device->lock);
+	ret = write_cache_set(device, on, error);
+	pthread_mutex_unlock(&device->lock);
+	return ret;
+}
+
+static int event_handle(struct ringlane_device *device)
 {
 	int ret = device->transport->ops->event(device->transport);
 
@@ -490,9 +452,23 @@ int ringlane_event(struct ringlane_device *device)
 	return device_is_gone(device) ? -ECONNRESET : ret;
 }
 
+int ringlane_event(struct ringlane_device *device)
+{
+	int ret;
+
+	pthread_mutex_lock(&device->lock);
+	ret = event_handle(device);
+	pthread_mutex_unlock(&device->lock);
+	return ret;
+}
+
 void ringlane_get_info(const struct ringlane_device *device, struct ringlane_info *ret_info)
 {
+	pthread_mutex_t *lock = &((struct ringlane_device *)device)->lock;
+
+	pthread_mutex_lock(lock);
 	*ret_info = device->info;
+	pthread_mutex_unlock(lock);
 }
 
 /* ---- open and close ---- */
@@ -538,6 +514,17 @@ static int device_setup(struct ringlane_device *device, const struct uri *uri,
 	return ret;
 }
 
+/* Functions that take it call each other. */
+static void lock_init(pthread_mutex_t *lock)
+{
+	pthread_mutexattr_t attributes;
+
+	pthread_mutexattr_init(&attributes);
+	pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
+	pthread_mutex_init(lock, &attributes);
+	pthread_mutexattr_destroy(&attributes);
+}
+
 int ringlane_open(const char *uri, const struct ringlane_options *options,
 		  struct ringlane_device **ret_device, struct ringlane_error *public_error)
 {
@@ -555,6 +542,7 @@ int ringlane_open(const char *uri, const struct ringlane_options *options,
 	if (!device)
 		return error_set(error, -ENOMEM, "out of memory");
 	*device = (struct ringlane_device){ .event_fd = -1, .shared.fd = -1 };
+	lock_init(&device->lock);
 	ret = device_setup(device, &parsed, &chosen, error);
 	if (ret < 0) {
 		ringlane_close(device);
@@ -578,5 +566,6 @@ void ringlane_close(struct ringlane_device *device)
 	device_regions_free(device);
 	if (device->memory.table)
 		memory_fini(&device->memory);
+	pthread_mutex_destroy(&device->lock);
 	free(device);
 }

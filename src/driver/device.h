@@ -10,6 +10,7 @@
 #include "driver/transport.h"
 #include "mem/dma.h"
 
+#include <pthread.h>
 #include <ringlane/ringlane.h>
 
 struct device_region {
@@ -28,6 +29,7 @@ enum device_kind { DEVICE_BLK, DEVICE_SCSI };
 
 struct ringlane_device {
 	struct queue_limits limits;
+	pthread_mutex_t lock; /* the owner's functions, and the keeper's of a managed device */
 	struct memory memory;
 	struct transport *transport;
 	int event_fd; /* epoll: the transport's event_fd and gone_fd */
@@ -65,17 +67,14 @@ int device_arena_init(struct ringlane_device *device, uint8_t *first, size_t siz
 void device_regions_free(struct ringlane_device *device);
 
 /* device.c: steps of opening that device_recover.c takes again. */
+int device_config_read(struct ringlane_device *device, struct ringlane_info *info,
+		       struct error *error);
 bool device_is_gone(const struct ringlane_device *device);
 int device_events_watch(struct ringlane_device *device, struct error *error);
-/* So that device_rings_renew cannot fail. */
-int device_rings_reserve(struct ringlane_device *device, struct error *error);
 /* See queue_renew: all of them. */
 void device_rings_renew(struct ringlane_device *device, int result);
 /* Tells the device its rings, and that the driver is ready. */
 int device_rings_start(struct ringlane_device *device, struct error *error);
-/* Takes the features in use, reads the rest into *info. -ENODEV: they are not all there. */
-int device_negotiate_again(struct ringlane_device *device, struct ringlane_info *info,
-			   struct error *error);
 
 /* device_recover.c: for who brings its own waiting (managed mode). The queues are quiet. */
 

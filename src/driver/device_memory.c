@@ -120,7 +120,7 @@ static void arena_free(struct device_arena *arena)
 
 /* ---- memory of ours ---- */
 
-void *ringlane_mem_alloc(struct ringlane_device *device, size_t size, struct ringlane_error *error)
+static void *mem_alloc(struct ringlane_device *device, size_t size, struct ringlane_error *error)
 {
 	struct device_region region = { .owned = true };
 	void *piece = arena_alloc(&device->arena, size);
@@ -136,7 +136,7 @@ void *ringlane_mem_alloc(struct ringlane_device *device, size_t size, struct rin
 	return region.dma.addr;
 }
 
-void ringlane_mem_free(struct ringlane_device *device, void *addr)
+static void mem_free(struct ringlane_device *device, void *addr)
 {
 	struct device_region *region;
 
@@ -165,8 +165,8 @@ static int register_check(const struct ringlane_device *device, const void *addr
 	return 0;
 }
 
-int ringlane_mem_register(struct ringlane_device *device, void *addr, size_t size, int fd,
-			  uint64_t offset, struct ringlane_error *public_error)
+static int mem_register(struct ringlane_device *device, void *addr, size_t size, int fd,
+			uint64_t offset, struct ringlane_error *public_error)
 {
 	struct error *error = error_of(public_error);
 	struct device_region region = {
@@ -186,8 +186,8 @@ int ringlane_mem_register(struct ringlane_device *device, void *addr, size_t siz
 	return ret;
 }
 
-int ringlane_mem_unregister(struct ringlane_device *device, void *addr,
-			    struct ringlane_error *public_error)
+static int mem_unregister(struct ringlane_device *device, void *addr,
+			  struct ringlane_error *public_error)
 {
 	struct device_region *region = region_find(device, addr, false);
 
@@ -195,4 +195,45 @@ int ringlane_mem_unregister(struct ringlane_device *device, void *addr,
 		return error_set(error_of(public_error), -ENOENT,
 				 "no memory is registered at this address");
 	return region_remove(device, region, error_of(public_error));
+}
+
+/* ---- the same, locked: a managed device's keeper may be finding the device again ---- */
+
+void *ringlane_mem_alloc(struct ringlane_device *device, size_t size, struct ringlane_error *error)
+{
+	void *addr;
+
+	pthread_mutex_lock(&device->lock);
+	addr = mem_alloc(device, size, error);
+	pthread_mutex_unlock(&device->lock);
+	return addr;
+}
+
+void ringlane_mem_free(struct ringlane_device *device, void *addr)
+{
+	pthread_mutex_lock(&device->lock);
+	mem_free(device, addr);
+	pthread_mutex_unlock(&device->lock);
+}
+
+int ringlane_mem_register(struct ringlane_device *device, void *addr, size_t size, int fd,
+			  uint64_t offset, struct ringlane_error *error)
+{
+	int ret;
+
+	pthread_mutex_lock(&device->lock);
+	ret = mem_register(device, addr, size, fd, offset, error);
+	pthread_mutex_unlock(&device->lock);
+	return ret;
+}
+
+int ringlane_mem_unregister(struct ringlane_device *device, void *addr,
+			    struct ringlane_error *error)
+{
+	int ret;
+
+	pthread_mutex_lock(&device->lock);
+	ret = mem_unregister(device, addr, error);
+	pthread_mutex_unlock(&device->lock);
+	return ret;
 }

@@ -20,13 +20,22 @@
 #define BACK_OFF_MS_FIRST 5
 #define BACK_OFF_MS_MAX 500
 
+/* So that device_rings_renew cannot fail. */
+static int rings_reserve(struct ringlane_device *device, struct error *error)
+{
+	for (unsigned i = 0; i < device->ring_count; i++)
+		if (queue_returned_reserve(device->rings[i]) < 0)
+			return error_set(error, -ENOMEM, "out of memory");
+	return 0;
+}
+
 /* ---- reset ---- */
 
 int ringlane_reset(struct ringlane_device *device, struct ringlane_error *public_error)
 {
 	struct error *error = error_of(public_error);
 	const struct transport_ops *ops = device->transport->ops;
-	int ret = device_rings_reserve(device, error);
+	int ret = rings_reserve(device, error);
 
 	if (ret == 0 && !ops->reset)
 		ret = error_set(error, -ENOTSUP, "this transport cannot reset a device");
@@ -128,7 +137,7 @@ static int memory_share_again(struct ringlane_device *device, struct error *erro
 int device_let_go(struct ringlane_device *device, unsigned timeout_ms, struct error *error)
 {
 	const struct transport_ops *ops = device->transport->ops;
-	int ret = device_rings_reserve(device, error);
+	int ret = rings_reserve(device, error);
 
 	if (ret == 0 && !ops->reconnect)
 		ret = error_set(error, -ENOTSUP, "this transport cannot find a device again");
@@ -139,11 +148,51 @@ int device_let_go(struct ringlane_device *device, unsigned timeout_ms, struct er
 	return ret;
 }
 
+/* What it says of its LUNs is for them to find out. */
+static int scsi_negotiate_again(struct ringlane_device *device, unsigned ring_max,
+				struct ringlane_info *info, struct error *error)
+{
+	const struct ringlane_options options = {
+		.cdb_size = (unsigned)device->scsi.config.cdb_size,
+		.sense_size = (unsigned)device->scsi.config.sense_size,
+	};
+	int ret = scsi_device_config(device, &options, ring_max, info, error);
+
+	info->logical_block_size = device->info.logical_block_size;
+	info->physical_block_size = device->info.physical_block_size;
+	return ret;
+}
+
+/* Takes the features in use, reads the rest into *info. -ENODEV: they are not all there. */
+static int negotiate_again(struct ringlane_device *device, struct ringlane_info *info,
+			   struct error *error)
+{
+	struct transport_facts facts;
+	int ret;
+
+	device->transport->ops->get_facts(device->transport, &facts);
+	*info = device->info;
+	info->features = facts.features;
+	info->protocol_features = facts.protocol_features;
+	info->mem_slots = facts.mem_slots;
+	if (info->features_acked & ~facts.features)
+		return error_set(error, -ENODEV,
+				 "what is back lacks features that are in use: 0x%" PRIx64,
+				 info->features_acked & ~facts.features);
+	ret = device->transport->ops->set_features(device->transport, info->features_acked, error);
+	if (ret == 0 && device->kind == DEVICE_SCSI)
+		return scsi_negotiate_again(device, facts.queue_max, info, error);
+	if (ret == 0)
+		ret = device_config_read(device, info, error);
+	info->queue_max = MIN(info->queue_max, facts.queue_max);
+	return ret;
+}
+
 /* The order is that of opening. */
 static int setup_again(struct ringlane_device *device, struct error *error)
 {
 	struct ringlane_info info;
-	int ret = device_negotiate_again(device, &info, error);
+	int ret = negotiate_again(device, &info, error);
 
 	if (ret == 0)
 		ret = info_check(&device->info, &info, error);

@@ -226,20 +226,21 @@ static void ring_drain(struct fake_disk *disk, struct fake_ring *ring)
 	struct virtq_chain chain;
 	uint16_t first = ring->q.used_next;
 	enum fake_trick trick = FAKE_HONEST;
+	bool dies_told = false;
 
 	while (!disk->dead && virtq_device_pop(&ring->q, iov, FAKE_IOV_MAX, &chain) == 1) {
 		request_watch(disk, &chain, iov);
 		trick = request_trick(disk);
+		dies_told |= trick == FAKE_DIES_TOLD;
 		chain_handle(disk, ring, &chain, iov, trick);
 	}
 	if (disk->dead || ring->q.used_next == first)
 		return;
 	if (trick == FAKE_REVERSES)
 		used_reverse(ring, first);
-	if (trick == FAKE_DIES_TOLD)
+	disk->dead = dies_told;
+	if (dies_told)
 		virtq_device_publish(&ring->q);
-	if (trick == FAKE_DIES_TOLD)
-		disk->dead = true;
 	else
 		ring_call(disk, ring, trick > FAKE_REVERSES);
 }

@@ -10,6 +10,7 @@
 #include "driver/managed.h"
 
 #include "base/clock.h"
+#include "driver/keeper.h"
 #include "driver/reaper.h"
 
 #include <errno.h>
@@ -67,6 +68,8 @@ static int options_check(struct ringlane_managed_options *options, struct error 
 		options->coalesce = IOPOLL_COALESCE_DEFAULT;
 	if (!options->stop_ms)
 		options->stop_ms = MANAGED_STOP_MS_DEFAULT;
+	if (!options->quiesce_ms)
+		options->quiesce_ms = MANAGED_QUIESCE_MS_DEFAULT;
 	return 0;
 }
 
@@ -111,9 +114,10 @@ static int arrays_make(struct ringlane_managed *managed)
 {
 	int ret = managed_pool_init(managed);
 
+	managed->keeper = calloc(1, sizeof(*managed->keeper));
 	managed->reapers = zeroed_alloc(managed->reaper_count, sizeof(*managed->reapers));
 	managed->queues = zeroed_alloc(managed->queue_count, sizeof(*managed->queues));
-	if (!managed->reapers || !managed->queues)
+	if (!managed->keeper || !managed->reapers || !managed->queues)
 		return -ENOMEM;
 	for (unsigned i = 0; i < managed->reaper_count; i++)
 		reaper_init(&managed->reapers[i], managed, i);
@@ -182,7 +186,11 @@ int ringlane_managed_start(struct ringlane_device *device,
 	else
 		ret = flows_make(managed, error);
 	if (ret == 0)
+		ret = keeper_init(managed->keeper, managed, error);
+	if (ret == 0)
 		ret = reapers_start(managed, error);
+	if (ret == 0)
+		ret = keeper_start(managed->keeper, error);
 	if (ret < 0) {
 		ringlane_managed_free(managed);
 		return ret;
@@ -228,7 +236,7 @@ static int reapers_cancel(struct ringlane_managed *managed)
 	return ret;
 }
 
-static bool reapers_are_me(const struct ringlane_managed *managed)
+bool managed_reapers_are_me(const struct ringlane_managed *managed)
 {
 	for (unsigned i = 0; i < managed->reaper_count; i++)
 		if (managed->reapers[i].started && reaper_is_me(&managed->reapers[i]))
@@ -242,10 +250,11 @@ int ringlane_managed_stop(struct ringlane_managed *managed)
 
 	if (managed->stopped)
 		return 0;
-	if (reapers_are_me(managed))
+	if (managed_reapers_are_me(managed))
 		return -EDEADLK;
 	store_relaxed(&managed->stopping, true);
 	queues_close(managed);
+	keeper_stop(managed->keeper);
 	managed_flows_try(managed);
 	if (!reapers_drain(managed))
 		ret = reapers_cancel(managed);
@@ -273,6 +282,9 @@ void ringlane_managed_free(struct ringlane_managed *managed)
 	for (unsigned i = 0; managed->queues && i < managed->queue_count; i++)
 		free(managed->queues[i].slots);
 	managed_steering_fini(managed);
+	if (managed->keeper)
+		keeper_fini(managed->keeper);
+	free(managed->keeper);
 	free(managed->queues);
 	free(managed->reapers);
 	free(managed->pool);
@@ -291,7 +303,7 @@ int ringlane_managed_set_iopoll(struct ringlane_managed *managed, enum ringlane_
 		return -ESHUTDOWN;
 	for (unsigned i = 0; i < managed->reaper_count; i++)
 		tickets[i] = reaper_set_mode(&managed->reapers[i], modes[iopoll]);
-	if (reapers_are_me(managed))
+	if (managed_reapers_are_me(managed))
 		return 0;
 	for (unsigned i = 0; i < managed->reaper_count; i++)
 		reaper_wait_mode(&managed->reapers[i], tickets[i]);
@@ -299,6 +311,25 @@ int ringlane_managed_set_iopoll(struct ringlane_managed *managed, enum ringlane_
 }
 
 /* ---- figures ---- */
+
+static void ladder_stats_add(const struct keeper *keeper, struct ringlane_managed_stats *stats)
+{
+	for (unsigned i = 0; i < keeper->managed->queue_count; i++) {
+		const uint64_t *taken = keeper->ladders[i].taken;
+
+		stats->late_polls += load_relaxed(&taken[LADDER_POLL]);
+		stats->late_kicks += load_relaxed(&taken[LADDER_KICK]);
+		stats->aborts += load_relaxed(&taken[LADDER_ABORT]);
+		stats->lun_resets += load_relaxed(&taken[LADDER_LUN_RESET]);
+		stats->nexus_resets += load_relaxed(&taken[LADDER_NEXUS_RESET]);
+	}
+	stats->resets = load_relaxed(&keeper->resets);
+	stats->reconnects = load_relaxed(&keeper->reconnects);
+	stats->replayed = load_relaxed(&keeper->replayed);
+	stats->zombies = load_relaxed(&keeper->zombies);
+	stats->quiesced = load_relaxed(&keeper->managed->quiesced);
+	stats->orphaned = load_relaxed(&keeper->managed->orphaned);
+}
 
 void ringlane_managed_get_stats(struct ringlane_managed *managed,
 				struct ringlane_managed_stats *ret_stats)
@@ -310,6 +341,7 @@ void ringlane_managed_get_stats(struct ringlane_managed *managed,
 		.reapers = managed->reaper_count,
 	};
 
+	ladder_stats_add(managed->keeper, &stats);
 	pthread_mutex_lock(&managed->flows_lock);
 	stats.moved = managed->moved;
 	stats.wishes = managed->wishes;

@@ -31,6 +31,7 @@
 #define MANAGED_TICK_NS 1000000ull /* between two looks at held requests */
 #define MANAGED_STOP_MS_DEFAULT 5000u
 #define MANAGED_LUNS_MAX 256u /* with flows of their own; a power of two */
+#define MANAGED_QUIESCE_MS_DEFAULT 1000u
 
 enum managed_slot_state {
 	SLOT_FREE,
@@ -45,7 +46,8 @@ struct managed_request {
 	uint64_t deadline_ns;         /* UINT64_MAX: none */
 	uint64_t tag;                 /* SCSI: for ABORT TASK */
 	int result;
-	unsigned cpu; /* of the submitter */
+	unsigned cpu;     /* of the submitter */
+	unsigned replays; /* how often it was put into a new ring */
 	enum managed_slot_state state;
 };
 
@@ -56,7 +58,11 @@ struct managed_queue {
 	struct managed_request *free;
 	unsigned used; /* slots that are not free */
 	int closed;    /* 0, or what a submitter is told; read by all */
-	bool unkicked; /* something was queued since the last publishing */
+	bool paused;   /* the keeper has it: nobody else touches the ring */
+	bool told;     /* the keeper knows that the ring is broken */
+	struct managed_request *replay_first,
+		*replay_last; /* in flight, to be put into the new ring before anything else */
+	bool unkicked;        /* something was queued since the last publishing */
 	/* figures, written under the lock, read by all */
 	uint64_t submitted, batches, kicks, full;
 	/* the reaper's */
@@ -64,6 +70,9 @@ struct managed_queue {
 	uint64_t completed, failed, local;
 	struct reaper *reaper;
 	struct ringlane_managed *managed;
+	/* under keeper.lock */
+	bool offline; /* its last CPU went */
+	uint64_t drain_deadline_ns;
 	/* set up once */
 	struct managed_request *slots;
 	unsigned slot_count, index;
@@ -93,9 +102,12 @@ struct ringlane_managed {
 	struct topology topology;
 	struct affinity_spread spread;
 	struct reaper *reapers;
+	struct keeper *keeper;
+	bool has_deadlines; /* atomic; set once */
 	/* written now and then */
 	cache_aligned bool stopping; /* atomic; set once */
 	bool stopped;                /* owner's thread */
+	uint64_t quiesced, orphaned; /* atomic, written under keeper.lock */
 	int stop_result;
 	pthread_mutex_t flows_lock;
 	struct ringlane_flow *flows;
@@ -124,6 +136,9 @@ void managed_steering_fini(struct ringlane_managed *managed);
 void managed_interrupts_place(struct ringlane_managed *managed);
 /* CPUs that queues may be spread over. */
 unsigned managed_cpu_count(const struct ringlane_managed_options *options);
+/* Puts a reaper's thread where its queues are, or where it can be when those CPUs are not among online. */
+void managed_pin_left(const struct ringlane_managed *managed, unsigned reaper,
+		      const cpu_set_t *online);
 /* Puts a reaper's thread where its queues are. */
 void managed_pin(const struct ringlane_managed *managed, unsigned reaper, pthread_t thread);
 
@@ -136,8 +151,10 @@ struct managed_post {
 	unsigned cpu;
 };
 
-/* Puts a request into the ring of the queue that steering has said; the queue stays locked. -EAGAIN: it is full. */
+/* Puts a request into the ring of the queue that steering has said; the queue stays locked. -EAGAIN: it is full; -EBUSY: hold it. */
 int managed_post_add(struct managed_post *post, unsigned queue, const struct managed_request *from);
+/* The slot's request becomes a chain of the ring. */
+int managed_ring_add(struct ringlane_queue *queue, struct managed_request *slot);
 /* Publishes, unlocks, and kicks if need be. */
 void managed_post_end(struct managed_post *post);
 /* Gives back a place that steer_enter took. No lock is held. Held requests of the flow go on if it is idle. */
@@ -145,6 +162,9 @@ void managed_leave(struct ringlane_managed *managed, struct ringlane_flow *flow,
 
 /* Why no queue takes a request, now and for good; 0: one may. */
 int managed_closed(const struct ringlane_managed *managed);
+
+/* managed.c: is the caller one of the reapers? */
+bool managed_reapers_are_me(const struct ringlane_managed *managed);
 
 /* ---- managed_flow.c: any thread ---- */
 

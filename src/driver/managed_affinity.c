@@ -12,6 +12,7 @@
 
 #include "base/cpu_list.h"
 #include "driver/interrupts.h"
+#include "driver/reaper.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -143,17 +144,37 @@ unsigned managed_cpu_count(const struct ringlane_managed_options *options)
 	return cpus_allowed(options, &set, NULL) < 0 ? 1 : (unsigned)CPU_COUNT(&set);
 }
 
-void managed_pin(const struct ringlane_managed *managed, unsigned reaper, pthread_t thread)
+static void reaper_cpus(const struct ringlane_managed *managed, unsigned reaper, cpu_set_t *ret_set)
 {
-	cpu_set_t set, mask;
+	cpu_set_t mask;
 
-	CPU_ZERO(&set);
+	CPU_ZERO(ret_set);
 	for (unsigned i = 0; i < MIN(managed->queue_count, managed->spread.count); i++) {
 		if (managed_reaper_of(managed, i) != reaper)
 			continue;
 		affinity_spread_cpu_set(&managed->spread, i, &mask);
-		CPU_OR(&set, &set, &mask);
+		CPU_OR(ret_set, ret_set, &mask);
 	}
+}
+
+void managed_pin(const struct ringlane_managed *managed, unsigned reaper, pthread_t thread)
+{
+	cpu_set_t set;
+
+	reaper_cpus(managed, reaper, &set);
 	if (CPU_COUNT(&set))
 		pthread_setaffinity_np(thread, sizeof(set), &set);
+}
+
+void managed_pin_left(const struct ringlane_managed *managed, unsigned reaper,
+		      const cpu_set_t *online)
+{
+	const struct reaper *it = &managed->reapers[reaper];
+	cpu_set_t set, left;
+
+	reaper_cpus(managed, reaper, &set);
+	if (!CPU_COUNT(&set) || !it->started)
+		return;
+	CPU_AND(&left, &set, online);
+	pthread_setaffinity_np(it->thread, sizeof(left), CPU_COUNT(&left) ? &left : online);
 }

@@ -99,7 +99,7 @@ static int held_post(struct ringlane_flow *flow, const struct managed_request *s
 	managed_post_end(&post);
 	if (ret < 0)
 		steer_leave(&managed->steering, &flow->steer, (unsigned)queue);
-	return ret;
+	return ret == -EBUSY ? -EAGAIN : ret;
 }
 
 static void held_finish(struct ringlane_managed *managed, struct managed_request *slot, int result)

@@ -11,6 +11,7 @@
 #include "driver/managed.h"
 
 #include "base/clock.h"
+#include "driver/keeper.h"
 #include "driver/reaper.h"
 
 #include <errno.h>
@@ -48,8 +49,6 @@ static int ring_add_disk(struct ringlane_queue *queue, struct managed_request *s
 					     want->flags & RINGLANE_UNMAP, slot);
 	case RINGLANE_OP_GET_ID:
 		return ringlane_get_id(queue, want->data, slot);
-	case RINGLANE_OP_SECURE_ERASE:
-		return ringlane_secure_erase(queue, want->ranges, want->range_count, slot);
 	default:
 		return -EINVAL;
 	}
@@ -116,7 +115,7 @@ static const struct ringlane_lun *lun_of(const struct ringlane_queue *queue,
 									 want->lun;
 }
 
-static int ring_add(struct ringlane_queue *queue, struct managed_request *slot)
+int managed_ring_add(struct ringlane_queue *queue, struct managed_request *slot)
 {
 	int ret;
 
@@ -145,6 +144,17 @@ static int post_full(struct managed_queue *mq)
 	return -EAGAIN;
 }
 
+/* A ring that the keeper can make anew is worth waiting for. */
+static slow_path int post_failed(struct managed_queue *mq, int error)
+{
+	if (error == -EAGAIN)
+		return post_full(mq);
+	if (error != -EPROTO || !mq->managed->options.reconnect_ms)
+		return error;
+	keeper_tell_broken(mq->managed->keeper);
+	return -EBUSY;
+}
+
 int managed_post_add(struct managed_post *post, unsigned queue, const struct managed_request *from)
 {
 	struct managed_queue *mq = post_lock(post, queue);
@@ -153,15 +163,16 @@ int managed_post_add(struct managed_post *post, unsigned queue, const struct man
 
 	if (unlikely(mq->closed))
 		return mq->closed;
-	if (unlikely(!slot))
+	if (unlikely(!slot || mq->paused || mq->replay_first))
 		return post_full(mq);
 	slot->want = from->want;
 	slot->flow = from->flow;
 	slot->cpu = from->cpu;
 	slot->deadline_ns = from->deadline_ns;
-	ret = ring_add(mq->queue, slot);
+	slot->replays = 0;
+	ret = managed_ring_add(mq->queue, slot);
 	if (unlikely(ret < 0))
-		return ret == -EAGAIN ? post_full(mq) : ret;
+		return post_failed(mq, ret);
 	mq->free = slot->next;
 	mq->used++;
 	slot->state = SLOT_IN_FLIGHT;
@@ -206,12 +217,21 @@ static struct ringlane_flow *flow_of(struct ringlane_managed *managed,
 	return want->lun ? managed_lun_flow(managed, want->lun) : managed->flow;
 }
 
+/* From the first deadline on they are looked at. */
+static slow_path void deadlines_begin(struct ringlane_managed *managed)
+{
+	store_relaxed(&managed->has_deadlines, true);
+	keeper_wake(managed->keeper);
+}
+
 static struct managed_request request_of(const struct managed_post *post,
 					 const struct ringlane_request *want)
 {
 	const struct ringlane_managed *managed = post->managed;
 	uint64_t timeout = want->timeout_ns ? want->timeout_ns : managed->options.timeout_ns;
 
+	if (unlikely(timeout && !load_relaxed(&managed->has_deadlines)))
+		deadlines_begin(post->managed);
 	return (struct managed_request){
 		.want = *want,
 		.flow = flow_of(post->managed, want),
@@ -271,7 +291,7 @@ static int post_request(struct managed_post *post, const struct managed_request 
 		if (likely(ret == 0))
 			return 0;
 		if (!post_refused(post, request, (unsigned)queue, ret) || queue == full)
-			return ret;
+			return ret == -EBUSY ? post_hold(post, request) : ret;
 		full = queue;
 	}
 	return -EAGAIN;
@@ -287,6 +307,7 @@ int ringlane_managed_submit(struct ringlane_managed *managed,
 	if (unlikely(load_relaxed(&managed->stopping)))
 		return -ESHUTDOWN;
 	post.cpu = cpu < 0 ? 0 : (unsigned)cpu;
+	managed_cpu_doubt(managed->keeper, post.cpu);
 	for (accepted = 0; accepted < count && ret == 0; accepted += ret == 0) {
 		const struct managed_request request = request_of(&post, &requests[accepted]);
 

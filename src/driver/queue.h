@@ -164,6 +164,8 @@ int queue_returned_reserve(struct ringlane_queue *queue);
  * device had finished as it says, the rest, in the order of submission, with result. Returns how many.
  */
 unsigned queue_renew(struct ringlane_queue *queue, const struct queue_setup *setup, int result);
+/* One that had come out of the ring and was taken from the list is there again after all. */
+void queue_returned_add(struct ringlane_queue *queue, void *user_data, int result);
 /* Up to max of those. */
 unsigned queue_returned_take(struct ringlane_queue *queue, struct ringlane_completion *completions,
 			     unsigned max);

@@ -46,6 +46,7 @@ unsigned queue_returned_take(struct ringlane_queue *queue, struct ringlane_compl
 	return count;
 }
 
+/* Room has been reserved. */
 static void returned_add(struct ringlane_queue *queue, void *user_data, int result)
 {
 	struct queue_returned *returned = &queue->returned;
@@ -137,4 +138,10 @@ unsigned queue_renew(struct ringlane_queue *queue, const struct queue_setup *set
 	if (queue->returned.count)
 		event_fd_signal(queue->call_fd);
 	return count;
+}
+
+void queue_returned_add(struct ringlane_queue *queue, void *user_data, int result)
+{
+	returned_add(queue, user_data, result);
+	queue->in_flight++;
 }

@@ -90,6 +90,20 @@ static void finished_tell(struct ringlane_managed *managed, struct managed_reque
 	}
 }
 
+/* Until the keeper is done with the rings, which may have completions afterwards of which no interrupt tells. */
+static void park_wait(struct reaper *reaper)
+{
+	pthread_mutex_lock(&reaper->lock);
+	while (reaper->wishes.park) {
+		reaper->parked = true;
+		pthread_cond_broadcast(&reaper->changed);
+		pthread_cond_wait(&reaper->changed, &reaper->lock);
+	}
+	reaper->parked = false;
+	pthread_mutex_unlock(&reaper->lock);
+	queues_schedule(reaper);
+}
+
 /* That a mode is applied is told at the end of the turn. */
 static void wishes_grant(struct reaper *reaper)
 {
@@ -104,6 +118,8 @@ static void wishes_grant(struct reaper *reaper)
 		reaper->mode_applied = wishes.mode_ticket;
 	}
 	finished_tell(reaper->managed, wishes.finished);
+	if (wishes.park)
+		park_wait(reaper);
 	if (wishes.cancel) {
 		FOR_EACH_QUEUE(mq, reaper)
 		reaper_queue_finish(mq, wishes.cancel_result);
@@ -271,6 +287,27 @@ void reaper_wake(struct reaper *reaper)
 	event_fd_signal(reaper->control_fd);
 }
 
+void reaper_park(struct reaper *reaper)
+{
+	if (!reaper->started)
+		return;
+	pthread_mutex_lock(&reaper->lock);
+	reaper->wishes.park = true;
+	wish_end(reaper);
+	pthread_mutex_lock(&reaper->lock);
+	while (!reaper->parked)
+		pthread_cond_wait(&reaper->changed, &reaper->lock);
+	pthread_mutex_unlock(&reaper->lock);
+}
+
+void reaper_unpark(struct reaper *reaper)
+{
+	pthread_mutex_lock(&reaper->lock);
+	reaper->wishes.park = false;
+	pthread_cond_broadcast(&reaper->changed);
+	wish_end(reaper);
+}
+
 bool reaper_drain(struct reaper *reaper, uint64_t deadline_ns)
 {
 	const struct timespec end = { .tv_sec = (time_t)(deadline_ns / NS_PER_S),
@@ -341,9 +378,9 @@ static int fds_open(struct reaper *reaper)
 	if (reaper->control_fd < 0 || reaper->epoll_fd < 0)
 		return reaper->control_fd < 0 ? reaper->control_fd : -errno;
 	ret = watch(reaper, reaper->control_fd, EPOLLIN, &reaper->control_fd);
-	if (ret == 0)
-		ret = watch(reaper, transport->ops->gone_fd(transport), EPOLLRDHUP | EPOLLET,
-			    &reaper->is_gone);
+	if (ret == 0 && !reaper->managed->options.reconnect_ms) /* or else it is the keeper's */
+		ret = watch(reaper, transport->ops->gone_fd(transport),
+			    (uint32_t)transport->gone_events | EPOLLET, &reaper->is_gone);
 	FOR_EACH_QUEUE(mq, reaper)
 	if (ret == 0)
 		ret = watch(reaper, mq->queue->call_fd, EPOLLIN | EPOLLET, mq);

@@ -24,6 +24,7 @@ struct reaper_wishes {
 	bool drain;                       /* tell (drained) when nothing is in flight */
 	bool cancel;                      /* finish what is in flight with cancel_result */
 	int cancel_result;
+	bool park; /* touch no ring until it is taken back */
 	bool quit;
 };
 
@@ -45,7 +46,7 @@ struct reaper {
 	struct reaper_wishes wishes;
 	struct managed_request *finished_last; /* of wishes.finished */
 	unsigned mode_done;                    /* the last ticket that has been fulfilled */
-	bool drained;
+	bool drained, parked;
 	/* owner's thread */
 	bool started;
 	pthread_t thread;
@@ -59,6 +60,9 @@ int reaper_start(struct reaper *reaper, enum iopoll_mode mode, struct error *err
 void reaper_stop(struct reaper *reaper);
 void reaper_fini(struct reaper *reaper);
 bool reaper_is_me(const struct reaper *reaper);
+/* It has parked when this returns, between two turns; a callback that does not return keeps us waiting. */
+void reaper_park(struct reaper *reaper);
+void reaper_unpark(struct reaper *reaper);
 
 /* reaper_queue.c: on the reaper's thread. What its poll does: */
 extern const struct iopoll_ops reaper_source_ops;

@@ -11,6 +11,7 @@
  *
  * On the reaper's thread. No system calls but those of callbacks.
  */
+#include "driver/keeper.h"
 #include "driver/reaper.h"
 
 #include <errno.h>
@@ -53,6 +54,7 @@ static int completions_take(struct managed_queue *mq, unsigned budget, unsigned 
 {
 	struct reaper *reaper = mq->reaper;
 	unsigned taken = 0;
+	bool kick = false;
 	int reaped;
 
 	pthread_mutex_lock(&mq->lock);
@@ -63,7 +65,11 @@ static int completions_take(struct managed_queue *mq, unsigned budget, unsigned 
 		if (likely(slot->state == SLOT_IN_FLIGHT))
 			slot_take(mq, slot, reaper->completions[i].result, &reaper->done[taken++]);
 	}
+	if (unlikely(mq->replay_first))
+		kick = managed_replay_pump(mq) && queue_publish(mq->queue);
 	pthread_mutex_unlock(&mq->lock);
+	if (unlikely(kick))
+		queue_ring(mq->queue);
 	*ret_taken = taken;
 	return reaped;
 }
@@ -75,6 +81,7 @@ static unsigned leftovers_take(struct managed_queue *mq, int result)
 	unsigned taken = 0;
 
 	pthread_mutex_lock(&mq->lock);
+	mq->replay_first = NULL;
 	for (unsigned i = 0; i < mq->slot_count && taken < MANAGED_WEIGHT_MAX; i++)
 		if (mq->slots[i].state == SLOT_IN_FLIGHT)
 			slot_take(mq, &mq->slots[i], result, &reaper->done[taken++]);
@@ -130,12 +137,24 @@ static void queue_lose(struct managed_queue *mq, int error)
 		gate_close(steering_gate(&mq->managed->steering, mq->index));
 }
 
+/* The keeper makes the ring anew, or finds the device again: until then there is nothing to take. */
+static bool keeper_takes(struct managed_queue *mq, int error)
+{
+	if (!mq->managed->options.reconnect_ms || load_relaxed(&mq->closed))
+		return false;
+	if (error == -EPROTO && !mq->told) {
+		mq->told = true;
+		keeper_tell_broken(mq->managed->keeper);
+	}
+	return true;
+}
+
 /* ---- what the poll asks for ---- */
 
 static int source_poll(struct iopoll_source *source, unsigned budget)
 {
 	struct managed_queue *mq = queue_of(source);
-	bool work = virtq_driver_has_work(&mq->queue->ring);
+	bool work = virtq_driver_has_work(&mq->queue->ring) || mq->queue->returned.count;
 	unsigned taken;
 	int ret;
 
@@ -144,6 +163,8 @@ static int source_poll(struct iopoll_source *source, unsigned budget)
 	ret = completions_take(mq, budget, &taken);
 	if (ret == 0 && mq->reaper->is_gone)
 		ret = -ECONNRESET;
+	if (ret < 0 && keeper_takes(mq, ret))
+		return 0;
 	if (ret < 0)
 		queue_lose(mq, ret);
 	else
@@ -164,7 +185,8 @@ static bool source_rearm(struct iopoll_source *source, unsigned skip)
 
 	pthread_mutex_lock(&mq->lock); /* what is published counts */
 	again = virtq_driver_calls_enable(&mq->queue->ring, (uint16_t)skip);
-	again |= mq->queue->ring.broken || mq->reaper->is_gone;
+	again |= (mq->queue->ring.broken && !mq->told) || mq->reaper->is_gone;
+	again |= mq->queue->returned.count != 0;
 	pthread_mutex_unlock(&mq->lock);
 	return again;
 }

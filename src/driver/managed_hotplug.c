@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: MIT
+/*
+ * CPUs that come and go under a managed device.
+ *
+ * The last CPU of a queue goes: its gate closes; who was inside is waited for, at most quiesce_ms; then the queue is
+ * INACTIVE and does not ask for interrupts. Past the deadline it is ORPHANED: its ring stays, and its reaper, which runs on
+ * CPUs that are left, polls it on as the adopter; when the last request is over it is INACTIVE after all. The first CPU comes
+ * back: the reaper is put there and the interrupt asked for, then the gate opens. Submitters of a closed queue go to
+ * another one (steering.h).
+ *
+ * A queue is never closed when no other one would be open, and one without CPUs of its own is left alone.
+ *
+ * States of gates are changed with keeper.lock, by the keeper or by whoever calls ringlane_prepare_offline.
+ */
+#include "driver/keeper.h"
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "driver/reaper.h"
+
+#include <errno.h>
+
+#define FOR_EACH_QUEUE(mq, managed)                        \
+	for (struct managed_queue *mq = (managed)->queues; \
+	     mq < (managed)->queues + (managed)->queue_count; mq++)
+
+static struct gate *gate_of(const struct managed_queue *mq)
+{
+	return steering_gate(&mq->managed->steering, mq->index);
+}
+
+static void tell(const struct managed_queue *mq, enum ringlane_queue_event event)
+{
+	const struct ringlane_managed_options *options = &mq->managed->options;
+
+	if (options->queue_event)
+		options->queue_event(options->queue_event_data, mq->index, event);
+}
+
+/* Has it a CPU that is here and stays? One without CPUs of its own has. */
+static bool queue_has_cpu(const struct keeper *keeper, const struct managed_queue *mq)
+{
+	const struct affinity_spread *spread = &keeper->managed->spread;
+	bool has_own = false;
+	cpu_set_t mask;
+
+	if (mq->index >= spread->count)
+		return true;
+	affinity_spread_cpu_set(spread, mq->index, &mask);
+	for (unsigned cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+		if (!CPU_ISSET(cpu, &mask))
+			continue;
+		has_own = true;
+		if (CPU_ISSET(cpu, &keeper->online) && !CPU_ISSET(cpu, &keeper->leaving))
+			return true;
+	}
+	return !has_own;
+}
+
+/* With the keeper's lock, all of these. */
+
+static void queue_settled(struct managed_queue *mq)
+{
+	pthread_mutex_lock(&mq->lock);
+	virtq_driver_calls_suppress(&mq->queue->ring);
+	pthread_mutex_unlock(&mq->lock);
+	store_relaxed(&mq->managed->quiesced, mq->managed->quiesced + 1);
+	tell(mq, RINGLANE_QUEUE_INACTIVE);
+}
+
+static void queue_go_offline(struct managed_queue *mq)
+{
+	mq->offline = true;
+	mq->drain_deadline_ns = clock_ns() + mq->managed->options.quiesce_ms * NS_PER_MS;
+	managed_pin_left(mq->managed, managed_reaper_of(mq->managed, mq->index),
+			 &mq->managed->keeper->online);
+	gate_close(gate_of(mq));
+	if (gate_settle(gate_of(mq)))
+		queue_settled(mq);
+}
+
+/* Interrupt, then queue. */
+static void queue_come_online(struct managed_queue *mq)
+{
+	mq->offline = false;
+	managed_pin_left(mq->managed, managed_reaper_of(mq->managed, mq->index),
+			 &mq->managed->keeper->online);
+	event_fd_signal(mq->queue->call_fd); /* its reaper looks, and asks for calls */
+	if (!mq->managed->keeper->quiet && !load_relaxed(&mq->closed))
+		gate_open(gate_of(mq));
+	tell(mq, RINGLANE_QUEUE_ACTIVE);
+}
+
+static unsigned queues_with_cpu(const struct keeper *keeper)
+{
+	unsigned count = 0;
+
+	FOR_EACH_QUEUE(mq, keeper->managed)
+	count += queue_has_cpu(keeper, mq);
+	return count;
+}
+
+static void queues_update(struct keeper *keeper)
+{
+	bool any = queues_with_cpu(keeper) > 0;
+
+	FOR_EACH_QUEUE(mq, keeper->managed)
+	{
+		bool has = queue_has_cpu(keeper, mq) || !any;
+
+		if (has && mq->offline)
+			queue_come_online(mq);
+	}
+	FOR_EACH_QUEUE(mq, keeper->managed)
+	if (any && !queue_has_cpu(keeper, mq) && !mq->offline)
+		queue_go_offline(mq);
+}
+
+void managed_gates_open(struct keeper *keeper)
+{
+	FOR_EACH_QUEUE(mq, keeper->managed)
+	if (!mq->offline && !load_relaxed(&mq->closed))
+		gate_open(gate_of(mq));
+}
+
+/* ---- the keeper's thread ---- */
+
+/* A thread that was pinned to a CPU that went is pinned no more, also when the CPU is back. */
+static void reapers_pin(struct keeper *keeper)
+{
+	for (unsigned i = 0; i < keeper->managed->reaper_count; i++)
+		managed_pin_left(keeper->managed, i, &keeper->online);
+}
+
+void managed_cpus_read(struct keeper *keeper)
+{
+	struct hotplug_change change;
+
+	if (hotplug_read(keeper->hotplug, &change) <= 0)
+		return;
+	pthread_mutex_lock(&keeper->lock);
+	keeper->online = change.online;
+	for (unsigned cpu = 0; cpu < CPU_SETSIZE; cpu++)
+		if (CPU_ISSET(cpu,
+			      &change.came)) /* it has been away: what was prepared has happened */
+			CPU_CLR(cpu, &keeper->leaving);
+	reapers_pin(keeper);
+	queues_update(keeper);
+	pthread_cond_broadcast(&keeper->changed);
+	pthread_mutex_unlock(&keeper->lock);
+	managed_flows_try(keeper->managed);
+}
+
+/* True: it is waited for. */
+static bool gate_look(struct managed_queue *mq, uint64_t now_ns)
+{
+	struct gate *gate = gate_of(mq);
+
+	if (!mq->offline || gate_state(gate) == GATE_INACTIVE)
+		return false;
+	if (gate_settle(gate)) {
+		queue_settled(mq);
+		return false;
+	}
+	if (now_ns >= mq->drain_deadline_ns && gate_orphan(gate)) {
+		store_relaxed(&mq->managed->orphaned, mq->managed->orphaned + 1);
+		tell(mq, RINGLANE_QUEUE_ORPHANED);
+	}
+	return true;
+}
+
+bool managed_cpus_look(struct keeper *keeper, uint64_t now_ns)
+{
+	bool waits = false;
+
+	pthread_mutex_lock(&keeper->lock);
+	FOR_EACH_QUEUE(mq, keeper->managed)
+	waits |= gate_look(mq, now_ns);
+	pthread_cond_broadcast(&keeper->changed);
+	pthread_mutex_unlock(&keeper->lock);
+	return waits;
+}
+
+/* ---- any thread ---- */
+
+void managed_cpu_doubt(struct keeper *keeper, unsigned cpu)
+{
+	uint32_t doubt;
+
+	if (likely(!keeper->hotplug || hotplug_cpu_is_online(keeper->hotplug, cpu)))
+		return;
+	doubt = hotplug_generation(keeper->hotplug) + 1;
+	if (load_relaxed(&keeper->poked) == doubt)
+		return;
+	store_relaxed(&keeper->poked, doubt);
+	hotplug_poke(keeper->hotplug);
+}
+
+static bool offline_is_done(const struct ringlane_managed *managed)
+{
+	FOR_EACH_QUEUE(mq, managed)
+	if (mq->offline && gate_state(gate_of(mq)) != GATE_INACTIVE)
+		return false;
+	return true;
+}
+
+static int offline_wait(struct keeper *keeper, uint64_t deadline_ns)
+{
+	const struct timespec end = { .tv_sec = (time_t)(deadline_ns / NS_PER_S),
+				      .tv_nsec = (long)(deadline_ns % NS_PER_S) };
+	int ret = 0;
+
+	while (!offline_is_done(keeper->managed) && ret == 0)
+		ret = pthread_cond_timedwait(&keeper->changed, &keeper->lock, &end);
+	return offline_is_done(keeper->managed) ? 0 : -ETIMEDOUT;
+}
+
+int ringlane_prepare_offline(struct ringlane_managed *managed, unsigned cpu, unsigned timeout_ms)
+{
+	struct keeper *keeper = managed->keeper;
+	int ret;
+
+	if (cpu >= CPU_SETSIZE)
+		return -EINVAL;
+	if (managed_reapers_are_me(managed))
+		return -EDEADLK;
+	pthread_mutex_lock(&keeper->lock);
+	CPU_SET(cpu, &keeper->leaving);
+	if (!queues_with_cpu(keeper)) {
+		CPU_CLR(cpu, &keeper->leaving);
+		pthread_mutex_unlock(&keeper->lock);
+		return -EBUSY;
+	}
+	queues_update(keeper);
+	keeper_wake(keeper);
+	ret = offline_wait(keeper, clock_ns() + timeout_ms * NS_PER_MS);
+	pthread_mutex_unlock(&keeper->lock);
+	return ret;
+}
+
+int ringlane_finish_online(struct ringlane_managed *managed, unsigned cpu)
+{
+	struct keeper *keeper = managed->keeper;
+
+	if (cpu >= CPU_SETSIZE)
+		return -EINVAL;
+	pthread_mutex_lock(&keeper->lock);
+	CPU_CLR(cpu, &keeper->leaving);
+	queues_update(keeper);
+	pthread_mutex_unlock(&keeper->lock);
+	if (keeper->hotplug)
+		hotplug_poke(keeper->hotplug);
+	managed_flows_try(managed);
+	return 0;
+}
