@@ -147,10 +147,10 @@ static void options_parse(int argc, char **argv)
 			bench.direct = true;
 			break;
 		case 'd':
-			bench.depth = (unsigned)atoi(optarg);
+			bench.depth = (unsigned)strtoull(optarg, NULL, 10);
 			break;
 		case 'g':
-			bench.segments = (unsigned)atoi(optarg);
+			bench.segments = (unsigned)strtoull(optarg, NULL, 10);
 			break;
 		case 'r':
 			bench.requests = strtoul(optarg, NULL, 10);

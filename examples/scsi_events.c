@@ -85,7 +85,7 @@ static int show_events(struct ringlane_device *device)
 
 int main(int argc, char **argv)
 {
-	long left = argc > 2 ? atol(argv[2]) : 1000000;
+	long left = argc > 2 ? strtol(argv[2], NULL, 10) : 1000000;
 	struct ringlane_device *device;
 	struct ringlane_error error;
 

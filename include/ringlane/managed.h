@@ -146,6 +146,7 @@ enum ringlane_op {
 	RINGLANE_OP_DISCARD,
 	RINGLANE_OP_WRITE_ZEROES,
 	RINGLANE_OP_GET_ID,
+	RINGLANE_OP_SECURE_ERASE,
 	RINGLANE_OP_COMPARE_AND_WRITE, /* SCSI: data is twice bytes long, as ringlane_lun_compare_and_write */
 	RINGLANE_OP_COMMAND,           /* SCSI: any, by ringlane_lun_command */
 };
@@ -168,7 +169,7 @@ struct ringlane_request {
 	size_t bytes;
 	const struct iovec *iov; /* instead of data, when iov_count is not 0 */
 	unsigned iov_count;
-	unsigned range_count; /* of DISCARD, WRITE_ZEROES */
+	unsigned range_count; /* of DISCARD, WRITE_ZEROES, SECURE_ERASE */
 	const struct ringlane_range *ranges;
 	uint64_t offset;
 	struct ringlane_flow

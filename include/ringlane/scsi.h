@@ -210,7 +210,8 @@ RINGLANE_API uint64_t ringlane_scsi_tag(const struct ringlane_queue *queue);
  *     -ENXIO        BAD_TARGET, INCORRECT_LUN, logical unit not supported (ASC 25h)
  *     -ECANCELED    ABORTED, RESET, TASK ABORTED, ABORTED COMMAND: it may have been done or not
  *     -EBUSY        BUSY, TASK SET FULL, ACA ACTIVE, not ready (ASC 04h)
- *     -ERESTART     UNIT ATTENTION: nothing was done; the attention is told, so queue it again
+ *     -ERESTART     UNIT ATTENTION: nothing was done; the attention is told, so queue it again (all requests but
+ *                   ringlane_lun_command are sent again by the library, 16 times at most)
  *     -EBADE        NEXUS_FAILURE, RESERVATION CONFLICT
  *     -EOVERFLOW    OVERRUN: more data than the request has room for
  *     -ECOMM        TRANSPORT_FAILURE

@@ -56,6 +56,7 @@ struct fake_scsi {
 	uint64_t acked;
 	uint8_t last_request[HEADER_BYTES + 260];
 	bool dead;
+	unsigned tricks;
 	/* atomic */
 	bool quit;
 	unsigned trick, taken, managed;
@@ -173,6 +174,9 @@ static void chain_run(struct fake_scsi *fake, struct fake_ring *ring,
 		      sizeof(fake->last_request));
 	if (add_relaxed(&fake->taken, 1) >= fake->facts.setup.honest_first)
 		trick = load_acquire(&fake->trick);
+	if (trick != FAKE_SCSI_HONEST && fake->facts.setup.tricks_max &&
+	    fake->tricks++ >= fake->facts.setup.tricks_max)
+		trick = FAKE_SCSI_HONEST;
 	command_end(fake, ring, chain, iov, trick);
 }
 

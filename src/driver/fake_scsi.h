@@ -44,6 +44,7 @@ struct fake_scsi_setup {
 	uint32_t last_block; /* 0: FAKE_SCSI_BLOCKS - 1; what READ CAPACITY tells */
 	enum fake_scsi_trick trick;
 	unsigned honest_first; /* commands before the trick begins */
+	unsigned tricks_max;   /* it is honest again after so many; 0: never */
 	struct fake_scsi_answer answer;
 	bool silent_control; /* never answers on the control queue */
 	uint8_t tmf_response;

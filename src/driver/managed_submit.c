@@ -49,6 +49,8 @@ static int ring_add_disk(struct ringlane_queue *queue, struct managed_request *s
 					     want->flags & RINGLANE_UNMAP, slot);
 	case RINGLANE_OP_GET_ID:
 		return ringlane_get_id(queue, want->data, slot);
+	case RINGLANE_OP_SECURE_ERASE:
+		return ringlane_secure_erase(queue, want->ranges, want->range_count, slot);
 	default:
 		return -EINVAL;
 	}

@@ -81,6 +81,7 @@ struct scsi_slot {
 	uint8_t kind;
 	uint32_t data_bytes;
 	void *target;
+	unsigned attentions; /* how often it was sent again */
 };
 
 struct scsi_sync {

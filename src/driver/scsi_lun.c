@@ -394,7 +394,7 @@ static int caching_select(struct talk *talk, unsigned at, bool on)
 		.cdb = { MODE_SELECT_6, 0x10 },
 		.direction = RINGLANE_SCSI_DATA_OUT,
 	};
-	unsigned page_bytes = MIN(talk->bytes[at + 1] + 2u, sizeof(talk->bytes) - at);
+	unsigned page_bytes = MIN(talk->bytes[at + 1] + 2u, talk->got - at);
 	uint8_t *list = talk->queue->scsi.scratch, *page = talk->bytes + at;
 
 	if (talk->queue->scsi.scratch_busy)

@@ -105,9 +105,13 @@ int scsi_request_add(struct ringlane_queue *queue, struct virtq_sg *sg,
 	return id;
 }
 
+/* Above it is the ring (device.c:setup_of). */
+#define TAG_COUNT_MASK ((1ull << 48) - 1)
+
 uint64_t ringlane_scsi_tag(const struct ringlane_queue *queue)
 {
-	return queue->kind == QUEUE_SCSI && (queue->scsi.tag & UINT32_MAX) ? queue->scsi.tag : 0;
+	return queue->kind == QUEUE_SCSI && (queue->scsi.tag & TAG_COUNT_MASK) ? queue->scsi.tag :
+										 0;
 }
 
 /* ---- commands as bytes ---- */
@@ -228,6 +232,42 @@ static inline int result_get(struct ringlane_queue *queue, uint16_t id)
 	return result_of(queue, id, response);
 }
 
+/* ---- UNIT ATTENTION ---- */
+
+/* A LUN has one for each thing that happened to it (SPC-4, 5.14); one that always has another gets its error through. */
+#define ATTENTIONS_MAX 16
+
+/*
+ * Something happened to the LUN, and this request is the one that is told (another LUN came, a reset, a new size): it was
+ * not executed. Requests for blocks are sent again; who sends commands as bytes wants to know.
+ */
+static slow_path bool attention_is_due(struct ringlane_queue *queue, uint16_t id)
+{
+	struct scsi_slot *slot = &queue->scsi.slots[id];
+	struct ringlane_scsi_result result;
+
+	if (slot->kind == SCSI_COMMAND || slot->kind >= SCSI_SYNC ||
+	    slot->attentions == ATTENTIONS_MAX)
+		return false;
+	result_fill(queue, id, response_load(queue_response(queue, id)), &result);
+	if (scsi_errno(result.response, result.status, result.sense, result.sense_len) != -ERESTART)
+		return false;
+	slot->attentions++;
+	return true;
+}
+
+/* Just taken: the chain of id had so many descriptors. True: it is on its way again. */
+static inline bool request_again(struct ringlane_queue *queue, uint16_t id, unsigned descs)
+{
+	uint32_t codes = le32toh(load_relaxed((const uint32_t *)(queue_response(queue, id) + 8)));
+
+	if (likely(codes >> 16 != SCSI_STATUS_CHECK_CONDITION) || !attention_is_due(queue, id))
+		return false;
+	response_preset(queue_response(queue, id));
+	virtq_driver_untake(&queue->ring, id, descs);
+	return true;
+}
+
 /* ---- reaping ---- */
 
 /* A command that is not the caller's. */
@@ -259,12 +299,12 @@ static slow_path int stash_take(struct ringlane_queue *queue,
 static int ring_reap(struct ringlane_queue *queue, struct ringlane_completion *completions,
 		     unsigned max)
 {
-	unsigned count = 0, ours = 0;
+	unsigned count = 0, ours = 0, again = 0;
 	int took = 0;
 
-	while (count < max) {
+	while (count < max && again < queue->ring.size) {
+		uint16_t id, free_before = queue->ring.free_count;
 		uint32_t written;
-		uint16_t id;
 
 		took = virtq_driver_take(&queue->ring, &id, &written);
 		if (took <= 0)
@@ -274,6 +314,10 @@ static int ring_reap(struct ringlane_queue *queue, struct ringlane_completion *c
 			ours++;
 			continue;
 		}
+		if (unlikely(request_again(queue, id, queue->ring.free_count - free_before))) {
+			again++;
+			continue;
+		}
 		queue->id_last = id;
 		prefetch_for_write(queue_response(queue, id));
 		completions[count].user_data = queue->user_data[id];
@@ -281,8 +325,10 @@ static int ring_reap(struct ringlane_queue *queue, struct ringlane_completion *c
 	}
 	for (unsigned i = 0; i < count; i++)
 		completions[i].result = result_get(queue, (uint16_t)completions[i].result);
+	if (unlikely(again))
+		ringlane_submit(queue);
 	if (!count)
-		return ours || !max ? 0 : queue_reap_nothing(queue, took);
+		return ours || again || !max ? 0 : queue_reap_nothing(queue, took);
 	queue->empty_reaps = 0;
 	return (int)count;
 }

@@ -166,6 +166,62 @@ static void test_result_when_nothing_was_written_then_that_is_no_success(void **
 	test_scsi_close(&scsi);
 }
 
+/* Fifteen attentions, and requests of every shape: each is done once in the end. */
+static void test_requests_when_lun_has_attentions_then_they_are_sent_again(void **state)
+{
+	const struct fake_scsi_setup setup = { .tricks_max = 15 };
+	struct test_scsi scsi = test_scsi_open(&setup, &one_queue);
+	const struct ringlane_range range = { 0, 512 };
+	struct iovec iov[6];
+	struct ringlane_completion done[16];
+	unsigned before = fake_scsi_taken(scsi.fake), seen = 0, got = 0;
+
+	for (unsigned i = 0; i < 6; i++)
+		iov[i] = (struct iovec){ scsi.buffer + 8192 * i, 256 };
+	fake_scsi_set_trick(scsi.fake, FAKE_SCSI_ATTENTION);
+	for (uintptr_t i = 0; i < 10; i++) {
+		memset(scsi.buffer + 65536 + 512 * i, (int)i + 1, 512);
+		assert_int_equal(ringlane_write(scsi.queue, scsi.buffer + 65536 + 512 * i, 512,
+						512 * i, (void *)i),
+				 0);
+	}
+	assert_int_equal(ringlane_readv(scsi.queue, iov, 6, 16384, (void *)10), 0);
+	assert_int_equal(ringlane_flush(scsi.queue, (void *)11), 0);
+	assert_int_equal(ringlane_discard(scsi.queue, &range, 1, (void *)12), 0);
+	assert_int_equal(ringlane_get_id(scsi.queue, (char *)scsi.buffer + 200000, (void *)13), 0);
+	while (got < 14) {
+		int ret = ringlane_wait(scsi.queue, done, 14 - got, 16, TEST_DEADLINE_MS, 0);
+
+		assert_true(ret > 0);
+		for (int i = 0; i < ret; i++, got++) {
+			assert_int_equal(done[i].result, 0);
+			seen |= 1u << (uintptr_t)done[i].user_data;
+		}
+	}
+	assert_int_equal(seen, (1u << 14) - 1);
+	assert_int_equal(ringlane_queue_in_flight(scsi.queue), 0);
+	assert_int_equal(fake_scsi_taken(scsi.fake) - before, 14 + 15);
+	assert_string_equal((char *)scsi.buffer + 200000, FAKE_SCSI_SERIAL);
+	assert_int_equal(
+		test_scsi_finish(&scsi, ringlane_read(scsi.queue, scsi.buffer, 5120, 0, NULL)), 0);
+	for (unsigned i = 0; i < 5120; i++)
+		assert_int_equal(scsi.buffer[i], i / 512 + 1);
+	test_scsi_close(&scsi);
+}
+
+static void test_request_when_attentions_never_end_then_erestart(void **state)
+{
+	struct test_scsi scsi = test_scsi_open(&(struct fake_scsi_setup){ 0 }, &one_queue);
+	unsigned before = fake_scsi_taken(scsi.fake);
+
+	fake_scsi_set_trick(scsi.fake, FAKE_SCSI_ATTENTION);
+	assert_int_equal(test_scsi_read(&scsi), -ERESTART);
+	assert_int_equal(fake_scsi_taken(scsi.fake) - before, 1 + 16);
+	assert_int_equal(run(&scsi, RINGLANE_SCSI_NO_DATA, 0, NULL), -ERESTART);
+	assert_int_equal(fake_scsi_taken(scsi.fake) - before, 1 + 16 + 1);
+	test_scsi_close(&scsi);
+}
+
 static void test_id_when_asked_then_it_is_the_serial(void **state)
 {
 	struct test_scsi scsi = test_scsi_open(&(struct fake_scsi_setup){ 0 }, &one_queue);
@@ -350,6 +406,8 @@ int main(void)
 		driver_test(test_result_when_lengths_are_lies_then_they_are_cut),
 		driver_test(test_read_when_bytes_are_missing_then_that_is_no_success),
 		driver_test(test_result_when_nothing_was_written_then_that_is_no_success),
+		driver_test(test_requests_when_lun_has_attentions_then_they_are_sent_again),
+		driver_test(test_request_when_attentions_never_end_then_erestart),
 		driver_test(test_id_when_asked_then_it_is_the_serial),
 		driver_test(test_request_when_ring_is_broken_then_eproto_for_good),
 		driver_test(test_wait_when_back_end_dies_then_econnreset),

@@ -82,15 +82,11 @@ static int exec_once(struct ringlane_queue *queue, const struct scsi_exec *exec,
 			  ret_result->sense_len);
 }
 
-int scsi_exec(struct ringlane_queue *queue, const struct scsi_exec *exec, unsigned timeout_ms,
-	      struct ringlane_scsi_result *ret_result, unsigned *ret_got)
+static int exec_all(struct ringlane_queue *queue, const struct scsi_exec *exec, uint64_t deadline,
+		    struct ringlane_scsi_result *ret_result)
 {
-	uint64_t deadline = clock_ns() + (uint64_t)timeout_ms * NS_PER_MS;
 	int ret = -ERESTART;
 
-	*ret_result = (struct ringlane_scsi_result){ .response = RINGLANE_SCSI_NONE,
-						     .status = SCSI_STATUS_NEVER };
-	*ret_got = 0;
 	if (queue->in_flight >= queue->ring.size)
 		return -EAGAIN;
 	scsi_queue_stash(queue); /* perhaps the one that was given up */
@@ -98,8 +94,28 @@ int scsi_exec(struct ringlane_queue *queue, const struct scsi_exec *exec, unsign
 		return -EBUSY;
 	for (unsigned i = 0; ret == -ERESTART && i < ATTENTIONS_MAX; i++)
 		ret = exec_once(queue, exec, deadline, ret_result);
-	if (queue->scsi.stashed)
+	return ret;
+}
+
+/* Whoever had armed the queue is woken by what we took for him, and by what comes. */
+static void exec_leave(struct ringlane_queue *queue, bool armed)
+{
+	bool more = armed && virtq_driver_calls_enable(&queue->ring, 0);
+
+	if (more || queue->scsi.stashed)
 		event_fd_signal(queue->call_fd);
+}
+
+int scsi_exec(struct ringlane_queue *queue, const struct scsi_exec *exec, unsigned timeout_ms,
+	      struct ringlane_scsi_result *ret_result, unsigned *ret_got)
+{
+	bool armed = !queue->ring.calls_suppressed;
+	int ret;
+
+	*ret_result = (struct ringlane_scsi_result){ .response = RINGLANE_SCSI_NONE,
+						     .status = SCSI_STATUS_NEVER };
+	ret = exec_all(queue, exec, clock_ns() + (uint64_t)timeout_ms * NS_PER_MS, ret_result);
+	exec_leave(queue, armed);
 	*ret_got = exec->bytes - MIN(ret_result->residual, exec->bytes);
 	return ret;
 }

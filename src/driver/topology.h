@@ -17,8 +17,7 @@
 #include <hwloc.h>
 #include <stdbool.h>
 
-#define TOPOLOGY_CPUS_MAX \
-	65536u /* a CPU is below; what is above is nobody's machine but a typing error */
+#define TOPOLOGY_CPUS_MAX 8192u /* CPU numbers are below: as many as Linux can be built for */
 
 struct topology_set {
 	unsigned id; /* NUMA nodes: the system's number; others: in the order in which they were added */

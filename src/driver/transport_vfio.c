@@ -140,7 +140,10 @@ static int mem_remove_vfio(struct transport *transport, const struct dma_region 
 
 /* ---- the device as a whole ---- */
 
-/* 0: it reaches no memory any more, whatever it was doing. */
+/*
+ * 0: it reaches no memory any more, whatever it was doing, and can be started again. A device that does not confirm is not
+ * left on the bus.
+ */
 static int device_stop(struct transport_vfio *self, struct error *error)
 {
 	int ret = virtio_pci_reset(&self->device, error);
@@ -148,8 +151,9 @@ static int device_stop(struct transport_vfio *self, struct error *error)
 	self->running = self->negotiated = false;
 	for (unsigned i = 0; i < self->queue_count; i++)
 		self->queues[i].running = false;
-	if (ret < 0 && vfio_pci_reset(&self->function, NULL) == 0)
-		ret = 0;
+	if (ret == 0 || vfio_pci_reset(&self->function, NULL) == 0)
+		return 0;
+	vfio_pci_bus_master_disable(&self->function, NULL);
 	return ret;
 }
 

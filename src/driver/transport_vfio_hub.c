@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,6 +52,19 @@ static void hub_free(struct vfio_hub *hub)
 	*hub = (struct vfio_hub){ 0 };
 }
 
+/* Signals are for the threads of the program. */
+static int thread_start(struct vfio_hub *hub)
+{
+	sigset_t all, before;
+	int ret;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	ret = pthread_create(&hub->thread, NULL, run, hub);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return -ret;
+}
+
 static int hub_make(struct vfio_hub *hub, const struct vfio_listener *listeners)
 {
 	int worst = 0;
@@ -64,7 +78,7 @@ static int hub_make(struct vfio_hub *hub, const struct vfio_listener *listeners)
 		return -ENOMEM;
 	memcpy(hub->listeners, listeners, hub->listener_count * sizeof(*listeners));
 	worst = MIN(worst, hub->stop_fd);
-	return worst < 0 ? worst : -pthread_create(&hub->thread, NULL, run, hub);
+	return worst < 0 ? worst : thread_start(hub);
 }
 
 int vfio_hub_start(struct vfio_hub *hub, unsigned vectors, const struct vfio_listener *listeners,

@@ -174,6 +174,7 @@ static void test_device_that_nobody_can_reset_is_not_said_to_be_stopped(void **s
 	assert_int_equal(queues_start(&rig, &error), 0);
 	rig.pci.trick = FAKE_PCI_NEVER_RESETS;
 	assert_int_equal(rig.transport->ops->queue_stop(rig.transport, 0, &error), -ETIMEDOUT);
+	assert_false(fake_kernel_masters(&rig.kernel));
 	rig_fini(&rig); /* which finds the bus taken and the memory unmapped */
 }
 

@@ -265,6 +265,9 @@ static int map_refused(int code, size_t size, struct error *error)
 	switch (code) {
 	case -ENOMEM:
 		getrlimit(RLIMIT_MEMLOCK, &limit);
+		if (limit.rlim_cur == RLIM_INFINITY)
+			return error_set(error, code, "%.1f MiB cannot be pinned for the device",
+					 mib);
 		return error_set(error, code,
 				 "%.1f MiB cannot be pinned for the device: RLIMIT_MEMLOCK is %llu "
 				 "KiB (ulimit -l, LimitMEMLOCK=), or there is no memory",

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #define PAGE 4096u
 #define HUGE (2u << 20)
@@ -248,7 +249,7 @@ static void test_map_refused_by_the_kernel_names_the_limit_and_keeps_the_address
 		int code;
 		const char *sentence;
 	} cases[] = {
-		{ ENOMEM, "RLIMIT_MEMLOCK is " },
+		{ ENOMEM, "RLIMIT_MEMLOCK is 64 KiB" },
 		{ ENOSPC, "dma_entry_limit" },
 		{ EFAULT, "not writable" },
 		{ EINVAL, "Invalid argument" },
@@ -256,8 +257,12 @@ static void test_map_refused_by_the_kernel_names_the_limit_and_keeps_the_address
 	struct vfio_container container;
 	struct error error = { 0 };
 	struct fake_kernel fake;
+	struct rlimit limit;
 	uint64_t iova, good;
 
+	getrlimit(RLIMIT_MEMLOCK, &limit);
+	assert_int_equal(setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){ 64 << 10, limit.rlim_max }),
+			 0);
 	fake_kernel_init(&fake);
 	open_good(&fake, &container);
 	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -272,6 +277,7 @@ static void test_map_refused_by_the_kernel_names_the_limit_and_keeps_the_address
 	good = map_good(&container, (void *)(uintptr_t)PAGE, PAGE);
 	assert_int_equal(good, IOVA_FIRST);
 	vfio_container_close(&container);
+	assert_int_equal(setrlimit(RLIMIT_MEMLOCK, &limit), 0);
 	fake_kernel_fini(&fake);
 }
 

@@ -84,6 +84,16 @@ int virtq_driver_take(struct virtq_driver *q, uint16_t *ret_head, uint32_t *ret_
 	__builtin_unreachable();
 }
 
+void virtq_driver_untake(struct virtq_driver *q, uint16_t head, unsigned count)
+{
+	switch (q->layout) {
+	case VIRTQ_SPLIT:
+		virtq_driver_untake_split(q, head, count);
+		return;
+	}
+	__builtin_unreachable();
+}
+
 void virtq_driver_calls_suppress(struct virtq_driver *q)
 {
 	switch (q->layout) {

@@ -242,6 +242,20 @@ int virtq_driver_take_split(struct virtq_driver *q, uint16_t *ret_head, uint32_t
 	return 1;
 }
 
+/* The stack of free descriptors has the chain on top, in its old order; descriptors and table are as they were. */
+void virtq_driver_untake_split(struct virtq_driver *q, uint16_t head, unsigned count)
+{
+	uint16_t rest = head;
+
+	assert(head == q->free_head && count >= 1 && count <= q->free_count);
+	for (unsigned i = 0; i < count; i++)
+		rest = q->slots[rest].next;
+	q->slots[head].count = (uint16_t)count;
+	q->free_head = rest;
+	q->free_count -= (uint16_t)count;
+	ring_store16(&q->memory.avail->ring[q->avail_next++ & q->mask], head);
+}
+
 /* ---- notifications: virtio 1.3, 2.7.7 and 2.7.10 ---- */
 
 bool virtq_driver_should_kick_split(struct virtq_driver *q)

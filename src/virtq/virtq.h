@@ -199,6 +199,8 @@ bool virtq_driver_should_kick(struct virtq_driver *q);
 bool virtq_driver_has_work(const struct virtq_driver *q);
 /* 1 and the id of a finished chain, 0 none, -EPROTO: the device wrote nonsense (bad id, not outstanding, len too large). */
 int virtq_driver_take(struct virtq_driver *q, uint16_t *ret_head, uint32_t *ret_written);
+/* Makes the chain that was taken last, of so many descriptors, available again as it is; nothing was added since. */
+void virtq_driver_untake(struct virtq_driver *q, uint16_t head, unsigned count);
 void virtq_driver_calls_suppress(struct virtq_driver *q);
 /* Asks for interrupts again, after `skip` further completions (0 = the next one; EVENT_IDX only). True: look again. */
 bool virtq_driver_calls_enable(struct virtq_driver *q, uint16_t skip);

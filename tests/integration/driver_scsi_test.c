@@ -7,6 +7,7 @@
 #include <ringlane/managed.h>
 
 #include <errno.h>
+#include <poll.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -358,21 +359,45 @@ static void test_task_when_it_runs_then_it_is_found_and_aborted(void **state)
 	assert_int_equal(completion.result, -ECANCELED);
 }
 
-/* The resets of the test before: the LUN tells them once. */
-static void test_request_when_unit_was_reset_then_erestart_once(void **state)
+/* A command that is waited for on a queue does not take away the wake-up of those who sleep on it. */
+static void test_queue_when_lent_while_armed_then_its_sleeper_is_woken(void **state)
 {
 	struct scene *scene = *state;
+	struct pollfd fd = { .fd = ringlane_queue_fd(scene->queue), .events = POLLIN };
+	struct ringlane_completion completion;
 	int ret;
 
+	assert_int_equal(
+		ringlane_lun_read(scene->queue, scene->luns[2], scene->buffer, 512, 0, scene), 0);
+	ringlane_submit(scene->queue);
+	assert_int_equal(ringlane_queue_arm(scene->queue), 0);
+	assert_int_equal(ringlane_lun_refresh(scene->luns[0], scene->queue, NULL), 0);
+	assert_int_equal(poll(&fd, 1, DEADLINE_MS), 1);
+	while ((ret = ringlane_reap(scene->queue, &completion, 1)) == 0) /* a late call */
+		if (!ringlane_queue_arm(scene->queue))
+			assert_int_equal(poll(&fd, 1, DEADLINE_MS), 1);
+	assert_int_equal(ret, 1);
+	assert_int_equal(completion.result, 0);
+	ringlane_queue_disarm(scene->queue);
+}
+
+/* Blocks are asked for again; a command as bytes hears what happened. */
+static void test_unit_when_it_was_reset_then_commands_hear_and_requests_do_not(void **state)
+{
+	struct scene *scene = *state;
+	const uint8_t ready[6] = { 0x00 };
+
+	assert_int_equal(write_blocks(scene, 0, 0, 1, 512), 0); /* what is pending goes */
 	assert_int_equal(ringlane_scsi_manage(scene->device, RINGLANE_SCSI_LOGICAL_UNIT_RESET, 0, 0,
 					      0, 0),
 			 0);
-	assert_int_equal(write_blocks(scene, 0, 0, 1, 512), -ERESTART);
-	do { /* those that were pending before */
-		ret = write_blocks(scene, 0, 0, 1, 512);
-	} while (ret == -ERESTART);
-	assert_int_equal(ret, 0);
-	check_blocks(scene, 0, 0, 1, 512);
+	assert_int_equal(write_blocks(scene, 0, 0, 2, 512), 0);
+	check_blocks(scene, 0, 0, 2, 512);
+	assert_int_equal(ringlane_scsi_manage(scene->device, RINGLANE_SCSI_LOGICAL_UNIT_RESET, 0, 0,
+					      0, 0),
+			 0);
+	run_command(scene, ready, sizeof(ready), RINGLANE_SCSI_NO_DATA, 0, -ERESTART);
+	run_command(scene, ready, sizeof(ready), RINGLANE_SCSI_NO_DATA, 0, 0);
 }
 
 /* ---- the managed way ---- */
@@ -476,9 +501,11 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_command_when_refused_then_sense_data_and_a_sentence),
 		cmocka_unit_test(test_command_when_malformed_then_einval),
 		cmocka_unit_test(test_task_when_it_runs_then_it_is_found_and_aborted),
+		cmocka_unit_test(test_queue_when_lent_while_armed_then_its_sleeper_is_woken),
 		cmocka_unit_test(test_functions_when_no_task_is_there_then_complete),
 		cmocka_unit_test(test_managed_when_requests_name_luns_then_each_is_served),
-		cmocka_unit_test(test_request_when_unit_was_reset_then_erestart_once),
+		cmocka_unit_test(
+			test_unit_when_it_was_reset_then_commands_hear_and_requests_do_not),
 	};
 
 	if (argc != 2) {

@@ -138,7 +138,7 @@ class Map(unittest.TestCase):
             found = json.loads(self.run_ok(uri, "--queues=1", "--keep-isolated", "--format=json"))
             self.assertEqual([queue["queue"] for queue in found["queues"]], [0])
             self.assertIn({"cpu": cpu, "node": found["cpus"][0]["node"], "queue": 0}, found["cpus"])
-            self.assertIn("no CPU is left", self.run_bad(uri, "--allowed=65535"))
+            self.assertIn("no CPU is left", self.run_bad(uri, "--allowed=8191"))
             self.assertEqual(daemon.stop(), 0)
 
     def test_words_when_wrong_then_one_line(self):

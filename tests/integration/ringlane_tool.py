@@ -167,6 +167,14 @@ class Disk(Case):
         self.assertEqual((done.returncode, done.stderr), (0, b""))
         self.assertEqual(done.stdout, bytes(range(256)) * 16)
 
+    def test_managed_example_when_run_then_each_thread_has_written_its_part(self):
+        self.serve(queues=2)
+        done = subprocess.run([BUILD / "examples/many_queues", self.uri], text=True, capture_output=True, timeout=SECONDS)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertEqual(self.image.read_bytes()[: 1 << 20], b"".join(bytes([c]) * (256 << 10) for c in b"abcd"))
+        counts = [int(line.split()[2]) for line in done.stdout.splitlines()]
+        self.assertEqual(sum(counts), 2 * 4 * 64)
+
     def test_daemon_when_it_dies_then_bench_ends(self):
         self.serve()
         words = ["bench", self.uri, "--rw=randread", "--iodepth=4", "--runtime=60", "--time_based"]

@@ -64,7 +64,7 @@ class Guest:
         line = "console=ttyS0 quiet tsc=reliable no_timer_check mitigations=off random.trust_cpu=on"
         return ["-kernel", kernel, "-initrd", initramfs, "-append", line]
 
-    def start(self, disk_options, seconds=90):
+    def start(self, disk_options, seconds=240):
         self.monitor, self.port = Monitor(Channel()), Channel()
         peers = [self.monitor.channel.peer, self.port.peer]
         command = ["qemu-system-x86_64", *self.machine_options(), *self.channel_options()]
@@ -76,7 +76,7 @@ class Guest:
         if self.kernel:
             self.wait_ready(seconds)
 
-    def wait_ready(self, seconds=90):
+    def wait_ready(self, seconds=240):
         end = time.monotonic() + seconds
         while True:
             try:
@@ -108,7 +108,7 @@ class Guest:
             raise AssertionError(f"in the guest: {script!r}: status {result.status}: {result.output[-2000:]}")
         return result.output
 
-    def reset(self, seconds=90):
+    def reset(self, seconds=240):
         """What the reset button does."""
         self.port.buffer = b""
         self.qmp("system_reset")
