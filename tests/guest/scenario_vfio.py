@@ -6,6 +6,7 @@ around the IOMMU.
 """
 
 import re
+from pathlib import Path
 
 from process import wait_until
 from scenario import Scenario
@@ -66,7 +67,8 @@ class Vfio(Scenario):
 
     def start_guest(self):
         self.guest = VfioGuest(self.folder, cpus=self.cpus)
-        self.guest.start([*archive_options(self.folder), *self.device_options()], SECONDS)
+        tool = Path(self.program).resolve().parents[1] / "tools" / "ringlane"
+        self.guest.start([*archive_options(self.folder, tool), *self.device_options()], SECONDS)
         unpack(self.guest)
         for address in (BLK, SCSI, PAIR, AROUND):
             bind(self.guest, address)

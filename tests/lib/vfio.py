@@ -12,7 +12,6 @@ from pathlib import Path
 import image
 from guest import Guest
 
-TOOL = image.ROOT / "build" / "src" / "tools" / "ringlane"
 MODULES = ["vfio", "vfio_iommu_type1", "vfio-pci"]
 BLOCK = 1 << 16
 
@@ -59,7 +58,7 @@ def write_archive(path, tool):
         file.truncate((path.stat().st_size + BLOCK - 1) // BLOCK * BLOCK)
 
 
-def archive_options(folder, tool=TOOL):
+def archive_options(folder, tool):
     """Options of QEMU for the archive's disk; unpack() looks for it at this address."""
     path = folder / "tool.tar"
     write_archive(path, tool)
