@@ -98,10 +98,11 @@ int device_arena_init(struct ringlane_device *device, uint8_t *first, size_t siz
 static void *arena_alloc(struct device_arena *arena, size_t size)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	void *piece = arena->first + arena->used;
+	void *piece;
 
 	if (!size || size > arena->size - arena->used)
 		return NULL;
+	piece = arena->first + arena->used;
 	arena->used = MIN((arena->used + size + page - 1) / page * page, arena->size);
 	arena->live++;
 	return memset(piece, 0, size);
