@@ -134,7 +134,7 @@ static int flows_make(struct ringlane_managed *managed, struct error *error)
 
 	if (ret < 0)
 		return ret;
-	managed->flow = lun ? managed_lun_flow(managed, lun) :
+	managed->flow = lun ? managed_lun_flow_add(managed, lun) :
 			      managed_flow_new(managed, STEER_AS_POLICY);
 	return managed->flow ? 0 : error_set(error, -ENOMEM, "out of memory");
 }
@@ -356,12 +356,14 @@ void ringlane_managed_get_stats(struct ringlane_managed *managed,
 int ringlane_managed_get_queue_stats(const struct ringlane_managed *managed, unsigned queue,
 				     struct ringlane_queue_stats *ret_stats)
 {
-	const struct managed_queue *mq = &managed->queues[queue];
-	const struct iopoll_counts *counts = &mq->source.counts;
+	const struct iopoll_counts *counts;
+	const struct managed_queue *mq;
 	const struct gate *gate;
 
 	if (queue >= managed->queue_count)
 		return -EINVAL;
+	mq = &managed->queues[queue];
+	counts = &mq->source.counts;
 	gate = steering_gate(&managed->steering, queue);
 	*ret_stats = (struct ringlane_queue_stats){
 		.submitted = load_relaxed(&mq->submitted),

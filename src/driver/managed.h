@@ -175,9 +175,12 @@ void managed_flow_try(struct ringlane_flow *flow);
 /* Tries those of all flows; when the device stops, they are finished with -ECANCELED. */
 void managed_flows_try(struct ringlane_managed *managed);
 struct ringlane_flow *managed_flow_new(struct ringlane_managed *managed, enum steer_order order);
-/* The LUN's own; that of the disk when there is none to be had. */
-struct ringlane_flow *managed_lun_flow(struct ringlane_managed *managed,
-				       const struct ringlane_lun *lun);
+/* A LUN's own flow. NULL: it has none yet. */
+struct ringlane_flow *managed_lun_flow_find(struct ringlane_managed *managed,
+					    const struct ringlane_lun *lun);
+/* No queue's lock is held. That of the disk when there is no other to be had. */
+struct ringlane_flow *managed_lun_flow_add(struct ringlane_managed *managed,
+					   const struct ringlane_lun *lun);
 int managed_pool_init(struct ringlane_managed *managed);
 void managed_pool_give(struct ringlane_managed *managed, struct managed_request *request);
 

@@ -212,7 +212,7 @@ struct ringlane_flow *managed_flow_new(struct ringlane_managed *managed, enum st
 
 /* ---- flows of LUNs ---- */
 
-/* The LUN's place, or the empty one where it would be; NULL: there is neither. Pairs with lun_flow_add. */
+/* The LUN's place, or the empty one where it would be; NULL: there is neither. Pairs with managed_lun_flow_add. */
 static struct ringlane_flow **lun_flow_find(struct ringlane_managed *managed, uint64_t address)
 {
 	uint64_t hash = address * 0x9e3779b97f4a7c15ull >> 32; /* Knuth: the golden ratio */
@@ -227,32 +227,31 @@ static struct ringlane_flow **lun_flow_find(struct ringlane_managed *managed, ui
 	return NULL;
 }
 
+struct ringlane_flow *managed_lun_flow_find(struct ringlane_managed *managed,
+					    const struct ringlane_lun *lun)
+{
+	struct ringlane_flow **place = lun_flow_find(managed, lun->address);
+
+	return likely(place != NULL) ? load_acquire(place) : NULL;
+}
+
 /* Another thread may have been first. */
-static slow_path struct ringlane_flow *lun_flow_add(struct ringlane_managed *managed,
-						    uint64_t address)
+struct ringlane_flow *managed_lun_flow_add(struct ringlane_managed *managed,
+					   const struct ringlane_lun *lun)
 {
 	struct ringlane_flow **place, *flow = NULL;
 
 	pthread_mutex_lock(&managed->flows_lock);
-	place = lun_flow_find(managed, address);
+	place = lun_flow_find(managed, lun->address);
 	if (place)
 		flow = *place ? *place : flow_make(managed, STEER_AS_POLICY);
 	if (flow && !*place) {
-		flow->lun_address = address;
+		flow->lun_address = lun->address;
 		flow_link(flow);
 		store_release(place, flow);
 	}
 	pthread_mutex_unlock(&managed->flows_lock);
 	return flow ? flow : managed->flow;
-}
-
-struct ringlane_flow *managed_lun_flow(struct ringlane_managed *managed,
-				       const struct ringlane_lun *lun)
-{
-	struct ringlane_flow **place = lun_flow_find(managed, lun->address);
-	struct ringlane_flow *flow = place ? load_acquire(place) : NULL;
-
-	return likely(flow) ? flow : lun_flow_add(managed, lun->address);
 }
 
 struct ringlane_flow *ringlane_flow_new(struct ringlane_managed *managed, enum ringlane_order order)

@@ -211,12 +211,18 @@ void managed_leave(struct ringlane_managed *managed, struct ringlane_flow *flow,
 		managed_flow_try(flow);
 }
 
-static struct ringlane_flow *flow_of(struct ringlane_managed *managed,
-				     const struct ringlane_request *want)
+/* A LUN's flow is made with a lock that comes before the queues'. */
+static struct ringlane_flow *flow_of(struct managed_post *post, const struct ringlane_request *want)
 {
-	if (want->flow)
-		return want->flow;
-	return want->lun ? managed_lun_flow(managed, want->lun) : managed->flow;
+	struct ringlane_flow *flow = want->flow;
+
+	if (flow || !want->lun)
+		return flow ? flow : post->managed->flow;
+	flow = managed_lun_flow_find(post->managed, want->lun);
+	if (likely(flow))
+		return flow;
+	managed_post_end(post);
+	return managed_lun_flow_add(post->managed, want->lun);
 }
 
 /* From the first deadline on they are looked at. */
@@ -226,7 +232,7 @@ static slow_path void deadlines_begin(struct ringlane_managed *managed)
 	keeper_wake(managed->keeper);
 }
 
-static struct managed_request request_of(const struct managed_post *post,
+static struct managed_request request_of(struct managed_post *post,
 					 const struct ringlane_request *want)
 {
 	const struct ringlane_managed *managed = post->managed;
@@ -236,7 +242,7 @@ static struct managed_request request_of(const struct managed_post *post,
 		deadlines_begin(post->managed);
 	return (struct managed_request){
 		.want = *want,
-		.flow = flow_of(post->managed, want),
+		.flow = flow_of(post, want),
 		.cpu = post->cpu,
 		.deadline_ns = timeout ? post->now_ns + timeout : UINT64_MAX,
 	};
