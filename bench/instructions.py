@@ -10,14 +10,15 @@ What steering adds to a request of the driver library is bounded as well: a pair
 
 virtio-scsi is wanted to do at least 85 % of virtio-blk's requests per second: its bounds follow from that, the share is told.
 
-So is what the library itself does for a request: queueing, submitting, reaping (driver_bench).
+So is what the library itself does for a request: queueing, submitting, reaping (driver_bench); and the same through its public functions
+against ringlaned, in the unmanaged and the managed way (driver_count).
 
-    instructions.py LANE_BENCH STEER_BENCH DRIVER_BENCH
+    instructions.py LANE_BENCH STEER_BENCH DRIVER_BENCH DRIVER_COUNT RINGLANED
 """
-import pathlib
-import subprocess
 import sys
 import tempfile
+
+from driver_figures import NULL, disks, request, slope
 
 # (device, depth): the bound. Mended only together with the reason, in the commit that needs it.
 BOUNDS = {("blk", 64): 875, ("blk", 1): 1290, ("scsi", 64): 975, ("scsi", 1): 1410}
@@ -25,31 +26,20 @@ BOUNDS = {("blk", 64): 875, ("blk", 1): 1290, ("scsi", 64): 975, ("scsi", 1): 14
 STEER_BOUNDS = {"--policy=sticky": 135, "--policy=sticky --busy": 118, "--policy=per-cpu": 90}
 # options of driver_bench: the bound, with a device of a few dozen instructions.
 DRIVER_BOUNDS = {"--depth=64": 382, "--depth=1": 582, "--scsi --depth=64": 542, "--scsi --depth=1": 743, "--depth=16 --segments=8": 960}
-FEW, MANY = 4_000, 12_000
-
-
-def count(program, *options):
-    with tempfile.TemporaryDirectory() as folder:
-        out = pathlib.Path(folder) / "out"
-        subprocess.run(["valgrind", "-q", "--tool=callgrind", f"--callgrind-out-file={out}", program, *options], check=True,
-                       stdout=subprocess.DEVNULL, timeout=600)
-        return next(int(line.split()[1]) for line in out.read_text().splitlines() if line.startswith("summary:"))
-
-
-def slope(program, number, *options):
-    """Per request; number: the option that says how many."""
-    return (count(program, f"{number}={MANY}", *options) - count(program, f"{number}={FEW}", *options)) / (MANY - FEW)
+# (way of driver_figures, depth): the bound, against ringlaned with a null disk, without the device's part.
+WAY_BOUNDS = {("blk", 64): 365, ("blk", 1): 600, ("scsi", 64): 535, ("scsi", 1): 780, ("managed per-cpu", 64): 710,
+              ("managed per-cpu", 1): 1930, ("managed sticky", 64): 735, ("managed sticky", 1): 1980}
 
 
 def tell(what, found, bound):
     """1: it is too much."""
-    verdict = "ok" if found <= bound else "not ok"
+    verdict = "ok" if 0 < found <= bound else "not ok"  # 0: nothing was counted
     print(f"{verdict} - {what}: {found:.1f} instructions (bound {bound})")
     return verdict != "ok"
 
 
 def main():
-    lane_bench, steer_bench, driver_bench = sys.argv[1:]
+    lane_bench, steer_bench, driver_bench, driver_count, ringlaned = sys.argv[1:]
     failed, told = 0, {}
     for (device, depth), bound in BOUNDS.items():
         options = [f"--depth={depth}"] + (["--scsi"] if device == "scsi" else [])
@@ -61,6 +51,9 @@ def main():
         failed += tell(f"steering: a pair with {options}", slope(steer_bench, "--pairs", *options.split()), bound)
     for options, bound in DRIVER_BOUNDS.items():
         failed += tell(f"driver: a request with {options}", slope(driver_bench, "--requests", *options.split()), bound)
+    with tempfile.TemporaryDirectory() as folder, disks(ringlaned, folder, NULL) as uris:
+        for (way, depth), bound in WAY_BOUNDS.items():
+            failed += tell(f"{way}: a read at depth {depth}", request(driver_count, uris, way, depth), bound)
     return failed
 
 
