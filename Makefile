@@ -26,7 +26,7 @@ check:
 bench:
 	scripts/install-deps.sh bench
 	$(MAKE) all
-	bench/figures.py --build $(BUILD)
+	bench/figures.py --build $(BUILD) $(if $(ONLY),--only $(ONLY))
 
 install: $(BUILD)/build.ninja
 	meson configure $(BUILD) -Dprefix=$(abspath $(PREFIX))

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import statistics
 import subprocess
 import tempfile
@@ -76,6 +77,7 @@ class Bench:
         """The command as a person would type it, beside the figures."""
         shown = " ".join(argv).replace(str(self.tmp), "/run").replace(str(self.build) + "/src/tools/", "").replace(
             str(self.build) + "/bench/", "")
+        shown = re.sub(r"/run/s\d+", "/run/disk", shown)
         if shown not in self.commands:
             self.commands.append(shown)
 
@@ -122,6 +124,14 @@ def median(samples):
     if isinstance(samples[0], dict):
         return {k: statistics.median(s[k] for s in samples) for k in samples[0]}
     return statistics.median(samples)
+
+
+def add_ratios(rows):
+    """Each column beside the first, as a share of it: `2 queues/1`."""
+    for row in rows.values():
+        first, *others = row
+        row.update({f"{other}/{first.split()[0]}": row[other] / row[first] for other in others})
+    return rows
 
 
 def make_image(path, size=256 << 20, block=4096):

@@ -5,21 +5,25 @@
 Every comparison is taken side by side: the two candidates take turns in one run, and what counts is the ratio of their medians.
 Absolute numbers belong to the machine that is described beside them. Nothing here is a test: a slow machine fails nothing.
 
-    bench/figures.py --build DIR [--out DIR] [--seconds S] [--rounds N] [--only NAME,…]
+    bench/figures.py [--build DIR] [--out DIR] [--seconds S] [--rounds N] [--only NAME,…] [--list]
+
+Tables that are not made stay in the results as they are.
 """
 import argparse
-import json
-import os
 import pathlib
 import shutil
 import subprocess
 import sys
 import time
 
+import driver_figures
 import iopoll_figures
 import scsi_figures
 import steering_figures
-from benchlib import CLIENT_CPU, SERVER_CPU, Bench, fixed_cost, make_image
+from benchlib import CLIENT_CPU, SERVER_CPU, Bench, add_ratios, fixed_cost, make_image
+from report import Store, machine, markdown, plot
+
+SECONDS, ROUNDS = 2, 3  # of a run, and how often each takes its turn
 
 
 def figure_ring(bench):
@@ -68,19 +72,28 @@ def figure_qsd(bench):
     return rows
 
 
+def idle_row(bench, sock, server):
+    argv = [str(bench.build / "bench/idle_client"), f"vhost-user-blk:{sock}"]
+    bench.show(argv)
+    client = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert client.stdout.readline() == b"idle\n"
+    time.sleep(1.5)  # a source leaves the polled set after a second
+    cpu, wakeups = server.cpu_seconds(), server.wakeups()
+    time.sleep(1)
+    row = {"cpu_ms": (server.cpu_seconds() - cpu) * 1e3, "wakeups": server.wakeups() - wakeups}
+    client.communicate(b"")
+    return row
+
+
 def figure_idle(bench):
     """A client is connected, has used its queues and asks for nothing: the daemon's CPU time and wake-ups in one second."""
-    sock = bench.socket()
-    with bench.ringlaned(["driver=null-co,node-name=disk,size=64G"], [sock], cpu=None) as server:
-        argv = [str(bench.build / "bench/idle_client"), f"vhost-user-blk:{sock}"]
-        client = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        assert client.stdout.readline() == b"idle\n"
-        time.sleep(1.5)  # a source leaves the polled set after a second
-        cpu, wakeups = server.cpu_seconds(), server.wakeups()
-        time.sleep(1)
-        row = {"cpu_ms": (server.cpu_seconds() - cpu) * 1e3, "wakeups": server.wakeups() - wakeups}
-        client.communicate(b"")
-        return {"ringlaned": row}
+    mine, peer = bench.socket(), bench.socket()
+    rows = {}
+    with bench.ringlaned(["driver=null-co,node-name=disk,size=64G"], [mine], cpu=None) as server:
+        rows["ringlaned"] = idle_row(bench, mine, server)
+    with bench.qsd("driver=null-co,node-name=disk,size=68719476736", peer, cpu=None) as server:
+        rows["qemu-storage-daemon"] = idle_row(bench, peer, server)
+    return rows
 
 
 def run_table(bench, kind, iothreads, queues, jobs, depth):
@@ -98,8 +111,8 @@ def figure_iothreads(bench):
     `cpu`: each request burns 20 us on its IOThread, so an IOThread has at most 50,000 requests per second to give. Two CPUs show the step from one
     IOThread to two; four IOThreads on two CPUs can only show that they cost nothing (QEMU's series, on four, had 189,576 / 312,698 /
     346,744). `latency`: each request takes 100 us somewhere else, as on a disk; one IOThread is enough for that, and more do no harm."""
-    return {kind: bench.rounds(**{f"{n} IOThreads": (lambda n=n, k=kind: run_table(bench, k, n, 4, 4, 16)) for n in (1, 2, 4)})
-            for kind in ("cpu", "latency")}
+    return add_ratios({kind: bench.rounds(**{f"{n} IOThreads": (lambda n=n, k=kind: run_table(bench, k, n, 4, 4, 16)) for n in (1, 2, 4)})
+                       for kind in ("cpu", "latency")})
 
 
 def figure_queues(bench):
@@ -113,7 +126,7 @@ def figure_queues(bench):
         for jobs in (1, 2, 4):
             rows[f"{kind}, {jobs} jobs"] = bench.rounds(
                 **{f"{q} queues": (lambda q=q, j=jobs, k=kind: run_table(bench, k, q, q, j, 16)) for q in (1, 2, 4)})
-    return rows
+    return add_ratios(rows)
 
 
 def figure_lanes(bench):
@@ -136,98 +149,64 @@ def figure_lanes(bench):
 FIGURES = {"ring": figure_ring, "qsd": figure_qsd, "idle": figure_idle, "iothreads": figure_iothreads, "queues": figure_queues,
            "lanes": figure_lanes, "scsi": scsi_figures.figure_scsi, "scsi-iothreads": scsi_figures.figure_scsi_iothreads,
            "neighbour": scsi_figures.figure_neighbour, "steering": steering_figures.figure_steering,
-           "iopoll": iopoll_figures.figure_iopoll, "flows": iopoll_figures.figure_flows}
+           "iopoll": iopoll_figures.figure_iopoll, "flows": iopoll_figures.figure_flows,
+           "driver": driver_figures.figure_driver}
 
 
-def machine():
-    cpuinfo = pathlib.Path("/proc/cpuinfo").read_text()
-    model = next(line.split(":")[1].strip() for line in cpuinfo.splitlines() if line.startswith("model name"))
-    version = lambda *argv: subprocess.run(argv, stdout=subprocess.PIPE, text=True).stdout.splitlines()[0]
-    return {"cpu": model, "cpus": os.cpu_count(), "kernel": os.uname().release.split("-")[0], "virtual": "hypervisor" in cpuinfo,
-            "qemu-storage-daemon": version("qemu-storage-daemon", "--version"), "compiler": version("gcc", "--version")}
+PLOTS = {"iothreads": "4 KiB random reads by number of IOThreads", "queues": "4 KiB random reads by number of queues",
+         "scsi-iothreads": "virtio-scsi: 4 KiB random reads by number of IOThreads"}
 
 
-def number(value):
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+def plot_table(store, name):
+    rows = store.rows(name)
+    if name in PLOTS:
+        plot(store.out, name, PLOTS[name], rows)
+    if name == "iopoll":
+        iopoll_figures.plot_iopoll(plot, store.out, rows)
+    if name == "neighbour":
+        rows = {row: {key: cells[key] for key in ("p50_us", "p99_us")} for row, cells in rows.items()}
+        plot(store.out, name, "Latency of LUN B while LUN A is left alone, drained, reset, unplugged", rows, "us")
 
 
-def markdown(name, figure, rows):
-    """A table; nested dicts become columns `candidate key`."""
-    flat = {}
-    for row, cells in rows.items():
-        flat[row] = {}
-        for key, value in cells.items():
-            for sub, number_ in (value.items() if isinstance(value, dict) else [(None, value)]):
-                flat[row][f"{key} {sub}" if sub else key] = number_
-    columns = list(dict.fromkeys(c for cells in flat.values() for c in cells))
-    notes = [" ".join(part.split()) for part in figure.__doc__.split("\n\n")]
-    lines = [f"## {name}", "", "\n\n".join(notes), "", "| | " + " | ".join(columns) + " |",
-             "|---|" + "---:|" * len(columns)]
-    lines += [f"| {row} | " + " | ".join(number(cells[c]) if c in cells else "" for c in columns) + " |" for row, cells in flat.items()]
-    return "\n".join(lines) + "\n"
+def make(bench, store, name, options):
+    print(f"-- {name}", file=sys.stderr)
+    bench.commands, begun = [], time.monotonic()
+    rows = FIGURES[name](bench)
+    store.put(name, rows=rows, commands=bench.commands, machine=machine(), seconds=round(time.monotonic() - begun), options=options)
+    print(markdown(name, FIGURES[name], rows))
+    plot_table(store, name)
+    store.write_markdown(FIGURES)
 
 
-def plot(out, name, title, rows, unit="IOPS"):
-    """One SVG: a group of bars for each row, a bar for each column."""
-    columns = [c for c in next(iter(rows.values())) if not isinstance(rows[next(iter(rows))][c], dict)]
-    data = "\n".join('"%s" %s' % (row, " ".join(f"{cells[c]:.0f}" for c in columns)) for row, cells in rows.items())
-    plots = ", ".join(f"$d using {i + 2}:xtic(1) title '{c}'" for i, c in enumerate(columns))
-    script = f"""set terminal svg size 980,420 font 'sans,13' background 'white'
-set output '{out / (name + ".svg")}'
-set title '{title}'
-set style data histogram
-set style fill solid 0.8 border -1
-set boxwidth 0.9
-set yrange [0:*]
-set format y '%.0f'
-set ylabel '{unit}'
-set grid ytics
-set key top left
-$d << EOD
-{data}
-EOD
-plot {plots}
-"""
-    subprocess.run(["gnuplot"], input=script, text=True, check=True)
+def list_tables(store):
+    for name, figure in FIGURES.items():
+        minutes = f"{store.tables[name]['seconds'] / 60:.1f} min" if store.tables.get(name, {}).get("seconds") else ""
+        print(f"{name:16} {minutes:>8}  {' '.join(figure.__doc__.split())[:110]}")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--build", required=True)
+    parser.add_argument("--build", default="build")
     parser.add_argument("--out", default=str(pathlib.Path(__file__).parent / "results"))
-    parser.add_argument("--seconds", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", default=",".join(FIGURES))
+    parser.add_argument("--seconds", type=int, default=SECONDS)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--only", default=",".join(FIGURES), help="tables, with commas between; see --list")
+    parser.add_argument("--list", action="store_true", help="which tables there are, and how long each took")
     args = parser.parse_args()
-    bench, out = Bench(args), pathlib.Path(args.out)
-    out.mkdir(parents=True, exist_ok=True)
-    store = out / "figures.json"
-    kept = json.loads(store.read_text())["figures"] if store.exists() else {}
-    commands = json.loads(store.read_text())["commands"] if store.exists() else {}
+    store = Store(args.out, list(FIGURES))
+    if args.list:
+        return list_tables(store)
+    unknown = [name for name in args.only.split(",") if name not in FIGURES]
+    if unknown:
+        raise SystemExit(f"figures: there is no table {unknown[0]}; there are: {' '.join(FIGURES)}")
+    changed = (args.seconds, args.rounds) != (SECONDS, ROUNDS)
+    options = f"--seconds {args.seconds} --rounds {args.rounds}" if changed else ""
+    bench = Bench(args)
     try:
         for name in args.only.split(","):
-            print(f"-- {name}", file=sys.stderr)
-            bench.commands = commands[name] = []
-            kept[name] = FIGURES[name](bench)
-            print(markdown(name, FIGURES[name], kept[name]))
+            make(bench, store, name, options)
     finally:
         shutil.rmtree(bench.tmp)
-    notes = machine()
-    store.write_text(json.dumps({"machine": notes, "commands": commands, "figures": kept}, indent=1) + "\n")
-    text = ["# Figures", "", "Made by `make bench`; medians of runs that took turns. Machine: " +
-            ", ".join(f"{k} {v}" for k, v in notes.items()) + ".", ""]
-    text += [markdown(name, FIGURES[name], kept[name]) for name in FIGURES if name in kept]
-    text += ["## Commands", "", "```", *dict.fromkeys(c for name in commands for c in commands[name]), "```", ""]
-    (out / "figures.md").write_text("\n".join(text))
-    for name, title in (("iothreads", "4 KiB random reads by number of IOThreads"), ("queues", "4 KiB random reads by number of queues"),
-                        ("scsi-iothreads", "virtio-scsi: 4 KiB random reads by number of IOThreads")):
-        if name in kept:
-            plot(out, name, title, kept[name])
-    if "iopoll" in kept:
-        iopoll_figures.plot_iopoll(plot, out, kept["iopoll"])
-    if "neighbour" in kept:
-        rows = {row: {key: cells[key] for key in ("p50_us", "p99_us")} for row, cells in kept["neighbour"].items()}
-        plot(out, "neighbour", "Latency of LUN B while LUN A is left alone, drained, reset, unplugged", rows, "us")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 
-from benchlib import fixed_cost, make_image
+from benchlib import add_ratios, fixed_cost, make_image
 
 
 class Qmp:
@@ -100,8 +100,8 @@ def figure_scsi_iothreads(bench):
 
     The commit that brought iothread-vq-mapping to QEMU's virtio-scsi had 189,576 / 312,698 / 346,744 with 1, 2 and 4 IOThreads, on a machine with a CPU
     for each. Two CPUs show the first step."""
-    return {kind: bench.rounds(**{f"{n} IOThreads": (lambda n=n, k=kind: run_scsi_table(bench, k, n)) for n in (1, 2, 4)})
-            for kind in ("cpu", "latency")}
+    return add_ratios({kind: bench.rounds(**{f"{n} IOThreads": (lambda n=n, k=kind: run_scsi_table(bench, k, n)) for n in (1, 2, 4)})
+                       for kind in ("cpu", "latency")})
 
 
 class Disturbance:
