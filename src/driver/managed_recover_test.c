@@ -14,8 +14,8 @@ static const struct ringlane_options impatient = { .queues = 1, .timeout_ms = 50
 static const struct ringlane_options one = { .queues = 1, .timeout_ms = TEST_DEADLINE_MS };
 
 static const struct ringlane_managed_options laddered = {
-	.timeout_ns = 20 * NS_PER_MS,
-	.step_ns = 10 * NS_PER_MS,
+	.timeout_ns = 50 * NS_PER_MS,
+	.step_ns = 50 * NS_PER_MS,
 };
 
 static struct ringlane_managed_stats stats_of(struct test_managed *it)
