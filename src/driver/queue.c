@@ -20,6 +20,7 @@
 #include <string.h>
 
 #define EMPTY_REAPS_MAX 16384 /* between two looks at the socket: some tens of microseconds */
+#define QUEUE_PAGE 4096
 #define SPINS_PER_CLOCK 16
 
 /* ---- making ---- */
@@ -62,6 +63,11 @@ static struct wire wire_make(const struct queue_setup *setup)
 	__builtin_unreachable();
 }
 
+static size_t page_next(size_t offset, size_t bytes)
+{
+	return (offset + bytes + QUEUE_PAGE - 1) / QUEUE_PAGE * QUEUE_PAGE;
+}
+
 static uint16_t table_len(const struct queue_setup *setup)
 {
 	return setup->indirect ? (uint16_t)MIN(setup->limits->seg_max + 2, QUEUE_TABLE_MAX) : 0;
@@ -81,7 +87,11 @@ static struct layout layout_make(const struct queue_setup *setup)
 	at.scratch =
 		layout_next(at.ranges, setup->has_ranges ? size * sizeof(struct queue_ranges) : 0);
 	at.tables = layout_next(at.scratch, scsi ? QUEUE_SCRATCH_BYTES + QUEUE_ZEROES_BYTES : 0);
-	at.end = layout_next(at.tables, size * table_len(setup) * sizeof(struct virtq_desc));
+	/*
+	 * Each queue begins with a page, so that the used ring of up to 256 entries does not lie across two: behind an IOMMU,
+	 * QEMU 7.2 writes a used entry that does in two halves, and the second one to a wrong address.
+	 */
+	at.end = page_next(at.tables, size * table_len(setup) * sizeof(struct virtq_desc));
 	return at;
 }
 

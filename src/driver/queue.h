@@ -145,7 +145,7 @@ struct queue_setup {
 	uint64_t shared_delta;
 };
 
-/* Bytes of shared memory that one queue takes, a multiple of the cache line. */
+/* Bytes of shared memory that one queue takes, whole pages. */
 size_t queue_shared_bytes(const struct queue_setup *setup);
 /* shared: that many bytes, zeroed, of memory that the device reaches. */
 int queue_new(const struct queue_setup *setup, void *shared, struct ringlane_queue **ret_queue,

@@ -97,6 +97,8 @@ class Vfio(Scenario):
 
     def verify(self, uri, image):
         self.guest.check(f"/opt/ringlane bench '{uri}' {VERIFY}", SECONDS)
+        faults = self.guest.run("dmesg | grep 'DMAR: .*fault addr'").output
+        assert not faults, f"the device reached for what it was not given: {faults}"
         data = (self.folder / f"{image}.img").read_bytes()
         empty = sum(data[at : at + 4096] == bytes(4096) for at in range(0, 8 * MIB, 4096))
         assert empty == 0 and not any(data[8 * MIB :]), f"{empty} blocks of the image were not written"
