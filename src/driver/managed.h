@@ -72,6 +72,7 @@ struct managed_queue {
 	struct ringlane_managed *managed;
 	/* under keeper.lock */
 	bool offline; /* its last CPU went */
+	bool muted;   /* and it is quiet: asks for no calls; atomic */
 	uint64_t drain_deadline_ns;
 	/* set up once */
 	struct managed_request *slots;

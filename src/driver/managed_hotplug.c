@@ -61,9 +61,8 @@ static bool queue_has_cpu(const struct keeper *keeper, const struct managed_queu
 
 static void queue_settled(struct managed_queue *mq)
 {
-	pthread_mutex_lock(&mq->lock);
-	virtq_driver_calls_suppress(&mq->queue->ring);
-	pthread_mutex_unlock(&mq->lock);
+	store_relaxed(&mq->muted, true);
+	event_fd_signal(mq->queue->call_fd); /* its reaper takes the wish for calls back */
 	store_relaxed(&mq->managed->quiesced, mq->managed->quiesced + 1);
 	tell(mq, RINGLANE_QUEUE_INACTIVE);
 }
@@ -85,6 +84,7 @@ static void queue_come_online(struct managed_queue *mq)
 	mq->offline = false;
 	managed_pin_left(mq->managed, managed_reaper_of(mq->managed, mq->index),
 			 &mq->managed->keeper->online);
+	store_relaxed(&mq->muted, false);
 	event_fd_signal(mq->queue->call_fd); /* its reaper looks, and asks for calls */
 	if (!mq->managed->keeper->quiet && !load_relaxed(&mq->closed))
 		gate_open(gate_of(mq));

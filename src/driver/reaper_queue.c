@@ -185,6 +185,8 @@ static bool source_rearm(struct iopoll_source *source, unsigned skip)
 
 	pthread_mutex_lock(&mq->lock); /* what is published counts */
 	again = virtq_driver_calls_enable(&mq->queue->ring, (uint16_t)skip);
+	if (unlikely(load_relaxed(&mq->muted)))
+		virtq_driver_calls_suppress(&mq->queue->ring);
 	again |= (mq->queue->ring.broken && !mq->told) || mq->reaper->is_gone;
 	again |= mq->queue->returned.count != 0;
 	pthread_mutex_unlock(&mq->lock);
