@@ -192,9 +192,10 @@ static void test_spread_when_queues_are_out_of_range_then_it_is_refused(void **s
 static int spread_lists(const struct topology *topology, const char *const *lists, unsigned count,
 			struct affinity_spread *ret_spread, struct error *error)
 {
-	hwloc_bitmap_t masks[4];
+	hwloc_bitmap_t masks[4] = { NULL };
 	int ret;
 
+	assert_true(count <= ARRAY_SIZE(masks));
 	for (unsigned i = 0; i < count; i++)
 		masks[i] = test_mask(lists[i]);
 	ret = affinity_spread_explicit(topology, (const hwloc_const_bitmap_t *)masks, count,
