@@ -179,20 +179,27 @@ static void queues_sort(struct keeper *keeper, int reason)
 	store_relaxed(&keeper->replayed, keeper->replayed + queue_sort(mq, reason, now_ns));
 }
 
+static void queue_close(struct managed_queue *mq, int error)
+{
+	pthread_mutex_lock(&mq->lock);
+	if (!mq->closed)
+		store_relaxed(&mq->closed, error);
+	pthread_mutex_unlock(&mq->lock);
+}
+
 /* Nothing is replayed after all. in_flight: those of the ring are zombies when it could not be taken back. */
 static void queues_give_up(struct keeper *keeper, int error)
 {
+	struct ringlane_managed *managed = keeper->managed;
 	unsigned zombies = 0;
 
-	FOR_EACH_QUEUE(mq, keeper->managed)
-	{
+	for (unsigned i = 0; i < managed->queue_count; i++) {
+		struct managed_queue *mq = &managed->queues[i];
+
 		while (mq->replay_first)
 			queue_returned_add(mq->queue, replay_pop(mq), -ECONNRESET);
 		zombies += mq->queue->in_flight - mq->queue->returned.count;
-		pthread_mutex_lock(&mq->lock);
-		if (!mq->closed)
-			store_relaxed(&mq->closed, error);
-		pthread_mutex_unlock(&mq->lock);
+		queue_close(mq, error);
 	}
 	store_relaxed(&keeper->zombies, zombies);
 }
