@@ -3,7 +3,7 @@
  * Load on a managed device whose back end is killed and started again by somebody else: every sector that is written has its
  * number and a round in it, and is read back. Any error, wrong data or stall ends the program with 1.
  *
- * usage: replay_load URI SECONDS
+ * usage: replay_load URI SECONDS [FILE]       ends earlier when FILE is there
  */
 #include "base/clock.h"
 
@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define SLOTS 32
 #define BLOCK 4096u
@@ -113,7 +114,7 @@ int main(int argc, char **argv)
 	unsigned round = 0;
 	int ret;
 
-	if (argc != 3)
+	if (argc < 3)
 		return 2;
 	if (ringlane_open(argv[1], &device_options, &device, &error) < 0 ||
 	    ringlane_managed_start(device, &options, &managed, &error) < 0) {
@@ -125,10 +126,11 @@ int main(int argc, char **argv)
 	end = clock_ns() + strtoull(argv[2], NULL, 10) * NS_PER_S;
 	do {
 		ret = out && in ? round_run(managed, out, in, ++round) : 1;
-	} while (ret == 0 && clock_ns() < end);
+	} while (ret == 0 && clock_ns() < end && (argc < 4 || access(argv[3], F_OK) < 0));
 	ringlane_managed_get_stats(managed, &stats);
-	printf("rounds %u reconnects %llu replayed %llu\n", round,
-	       (unsigned long long)stats.reconnects, (unsigned long long)stats.replayed);
+	printf("rounds %u reconnects %llu replayed %llu quiesced %llu\n", round,
+	       (unsigned long long)stats.reconnects, (unsigned long long)stats.replayed,
+	       (unsigned long long)stats.quiesced);
 	ringlane_managed_free(managed);
 	ringlane_close(device);
 	return ret != 0;
