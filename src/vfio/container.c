@@ -173,27 +173,31 @@ static const struct vfio_info_cap_header *info_find(const struct vfio_iommu_type
 	return NULL;
 }
 
+/* Some kernels put capabilities at multiples of four only: copied, not pointed to. */
 static int space_init(struct vfio_container *container, const struct vfio_iommu_type1_info *info)
 {
-	const struct vfio_iommu_type1_info_cap_iova_range *told;
-	size_t size = sizeof(*told);
+	struct vfio_iommu_type1_info_cap_iova_range told = { 0 };
+	struct vfio_iova_range range;
 	struct iova_range *ranges;
+	const uint8_t *at = (const uint8_t *)info_find(info, VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE,
+						       sizeof(told));
+	size_t size;
 	int ret;
 
-	told = (const void *)info_find(info, VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, size);
-	if (told)
-		size += (size_t)told->nr_iovas * sizeof(told->iova_ranges[0]);
-	if (!told ||
-	    !range_fits((size_t)((const uint8_t *)told - (const uint8_t *)info), size, info->argsz))
+	if (at)
+		memcpy(&told, at, sizeof(told));
+	size = sizeof(told) + (size_t)told.nr_iovas * sizeof(range);
+	if (!at || !range_fits((size_t)(at - (const uint8_t *)info), size, info->argsz))
 		return iova_space_init(&container->space, ranges_default,
 				       ARRAY_SIZE(ranges_default));
-	ranges = calloc(told->nr_iovas + 1, sizeof(*ranges));
+	ranges = calloc((size_t)told.nr_iovas + 1, sizeof(*ranges));
 	if (!ranges)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < told->nr_iovas; i++)
-		ranges[i] =
-			(struct iova_range){ told->iova_ranges[i].start, told->iova_ranges[i].end };
-	ret = iova_space_init(&container->space, ranges, told->nr_iovas);
+	for (uint32_t i = 0; i < told.nr_iovas; i++) {
+		memcpy(&range, at + sizeof(told) + i * sizeof(range), sizeof(range));
+		ranges[i] = (struct iova_range){ range.start, range.end };
+	}
+	ret = iova_space_init(&container->space, ranges, told.nr_iovas);
 	free(ranges);
 	return ret;
 }
