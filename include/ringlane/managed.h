@@ -100,7 +100,7 @@ struct ringlane_managed_options {
  * Takes over the queues of the device, none of which may have requests in flight, and starts the reapers. options may be NULL.
  * Only ringlane_event, ringlane_get_info, the memory functions and those of interrupts may be used on the device until
  * ringlane_managed_free. Each queue's interrupt is sent to the CPUs that the queue is spread over, where there is one and the
- * process may; ringlane_interrupts_verify keeps it there.
+ * process may, and looked after every few seconds, when CPUs come or go, and after a reset.
  *
  * Returns 0; -EINVAL an option; -EBUSY requests in flight; -ENOMEM, -EAGAIN, -EMFILE.
  */

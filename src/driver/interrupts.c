@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * Puts together who has a vector (the transport), which CPUs a queue is for (a spread), and how an interrupt is placed
- * (irq_affinity.h). The device's thread; blocking.
+ * (irq_affinity.h). The device's thread, and a managed device's keeper, under the device's lock; blocking.
  */
 #include "driver/interrupts.h"
 
@@ -158,12 +158,16 @@ enum irq_mode interrupts_mode(enum ringlane_interrupt_mode mode)
 int ringlane_interrupts_place(struct ringlane_device *device, const struct ringlane_spread *spread,
 			      enum ringlane_interrupt_mode mode, struct ringlane_error *error)
 {
-	if (mode == RINGLANE_INTERRUPTS_LEAVE) {
+	int ret = 0;
+
+	pthread_mutex_lock(&device->lock);
+	if (mode == RINGLANE_INTERRUPTS_LEAVE)
 		interrupts_free(device);
-		return 0;
-	}
-	return interrupts_place(device, &spread->classes[RINGLANE_INTERRUPT_QUEUES].spread,
-				interrupts_mode(mode), NULL, error_of(error));
+	else
+		ret = interrupts_place(device, &spread->classes[RINGLANE_INTERRUPT_QUEUES].spread,
+				       interrupts_mode(mode), NULL, error_of(error));
+	pthread_mutex_unlock(&device->lock);
+	return ret;
 }
 
 int ringlane_interrupts_verify(struct ringlane_device *device, struct ringlane_error *error)
@@ -172,9 +176,11 @@ int ringlane_interrupts_verify(struct ringlane_device *device, struct ringlane_e
 	int ret = online ? topology_online_read(NULL, online, error_of(error)) :
 			   error_set(error_of(error), -ENOMEM, "out of memory");
 
+	pthread_mutex_lock(&device->lock);
 	if (ret == 0)
 		ret = interrupts_verify(device, hwloc_bitmap_iszero(online) ? NULL : online,
 					error_of(error));
+	pthread_mutex_unlock(&device->lock);
 	hwloc_bitmap_free(online);
 	return ret;
 }

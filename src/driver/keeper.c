@@ -15,6 +15,7 @@
 
 #define EVENTS_MAX 8
 #define CPUS_TICK_MS 5
+#define INTERRUPTS_MS 5000 /* between two looks at where they go */
 
 static int watch(const struct keeper *keeper, int fd, uint32_t events, void *what)
 {
@@ -64,6 +65,20 @@ static void event_see(struct keeper *keeper, const struct epoll_event *event)
 		keeper_find_again(keeper);
 }
 
+void keeper_doubt_interrupts(struct keeper *keeper)
+{
+	keeper->interrupts_ns = 0;
+}
+
+/* irqbalance does as it likes, a reset gives interrupts other numbers, and the kernel moves those of a CPU that goes. */
+static void interrupts_look(struct keeper *keeper, uint64_t now_ns)
+{
+	if (!keeper->has_interrupts || now_ns < keeper->interrupts_ns)
+		return;
+	ringlane_interrupts_verify(keeper->managed->device, NULL);
+	keeper->interrupts_ns = now_ns + INTERRUPTS_MS * NS_PER_MS;
+}
+
 static int sleep_ms(const struct keeper *keeper, bool deadlines, bool gates)
 {
 	uint64_t step_ms = keeper->managed->options.step_ns / NS_PER_MS;
@@ -71,7 +86,9 @@ static int sleep_ms(const struct keeper *keeper, bool deadlines, bool gates)
 
 	if (gates)
 		return deadlines ? MIN(ladder, CPUS_TICK_MS) : CPUS_TICK_MS;
-	return deadlines ? ladder : -1;
+	if (deadlines)
+		return ladder;
+	return keeper->has_interrupts ? INTERRUPTS_MS : -1;
 }
 
 static void *keeper_run(void *opaque)
@@ -83,9 +100,11 @@ static void *keeper_run(void *opaque)
 		uint64_t now_ns = clock_ns();
 		bool deadlines = managed_ladder_look(keeper, now_ns);
 		bool gates = managed_cpus_look(keeper, now_ns);
-		int count = epoll_wait(keeper->epoll_fd, events, EVENTS_MAX,
-				       sleep_ms(keeper, deadlines, gates));
+		int count;
 
+		interrupts_look(keeper, now_ns);
+		count = epoll_wait(keeper->epoll_fd, events, EVENTS_MAX,
+				   sleep_ms(keeper, deadlines, gates));
 		for (int i = 0; i < count && !load_acquire(&keeper->quit); i++)
 			event_see(keeper, &events[i]);
 		if (load_relaxed(&keeper->broken) && !load_acquire(&keeper->quit))
@@ -160,6 +179,8 @@ int keeper_start(struct keeper *keeper, struct error *error)
 	sigset_t all, before;
 	int ret;
 
+	keeper->has_interrupts = keeper->managed->device->interrupts != NULL;
+	keeper->interrupts_ns = clock_ns() + INTERRUPTS_MS * NS_PER_MS;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	ret = -pthread_create(&keeper->thread, NULL, keeper_run, keeper);

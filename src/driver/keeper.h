@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The keeper of a managed device: a thread that sleeps until something is wrong. It watches the connection, the deadlines of
- * requests (one look at all of them now and then, no timer per request), and the machine's CPUs.
+ * requests (one look at all of them now and then, no timer per request), the machine's CPUs, and where the interrupts of a
+ * VFIO device go.
  *
  * Recovery: submitters are kept out by gates (what they bring is held), reapers are parked, so that the keeper alone
  * touches the rings. Requests that came out of a ring that was made anew are put in again, oldest first, when they may be done
@@ -22,7 +23,9 @@ struct keeper {
 	struct hotplug *hotplug; /* NULL: CPUs are not watched */
 	struct ladder *ladders;  /* one for each queue */
 	struct ladder_config ladder_config;
-	bool given_up; /* the device will not be found again */
+	bool given_up;          /* the device will not be found again */
+	bool has_interrupts;    /* they were placed when the keeper started */
+	uint64_t interrupts_ns; /* when they are looked at again */
 	/* any thread */
 	bool broken;    /* atomic: a ring is; set by reapers */
 	bool quit;      /* atomic */
@@ -48,6 +51,8 @@ void keeper_stop(struct keeper *keeper);
 void keeper_fini(struct keeper *keeper);
 /* Any thread: look at the state of things. */
 void keeper_wake(struct keeper *keeper);
+/* The keeper's thread: interrupts may have moved, or have other numbers now. */
+void keeper_doubt_interrupts(struct keeper *keeper);
 /* The keeper's thread: reconnects, unless that was given up. */
 void keeper_find_again(struct keeper *keeper);
 /* A reaper: the ring of a queue is broken. */

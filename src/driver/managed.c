@@ -190,12 +190,13 @@ int ringlane_managed_start(struct ringlane_device *device,
 	if (ret == 0)
 		ret = reapers_start(managed, error);
 	if (ret == 0)
+		managed_interrupts_place(managed);
+	if (ret == 0)
 		ret = keeper_start(managed->keeper, error);
 	if (ret < 0) {
 		ringlane_managed_free(managed);
 		return ret;
 	}
-	managed_interrupts_place(managed);
 	*ret_managed = managed;
 	return 0;
 }

@@ -148,6 +148,7 @@ void managed_cpus_read(struct keeper *keeper)
 	queues_update(keeper);
 	pthread_cond_broadcast(&keeper->changed);
 	pthread_mutex_unlock(&keeper->lock);
+	keeper_doubt_interrupts(keeper);
 	managed_flows_try(keeper->managed);
 }
 

@@ -229,6 +229,7 @@ bool managed_reset(struct keeper *keeper)
 		queues_give_up(keeper, ret == -ECONNRESET ? ret : -ETIMEDOUT);
 	if (ret == 0)
 		ladders_leave(keeper);
+	keeper_doubt_interrupts(keeper);
 	quiet_end(keeper);
 	return ret == 0;
 }

@@ -112,9 +112,9 @@ class Vfio(Scenario):
 
     # ---- interrupts ----
 
-    def start_reading(self, uri, jobs):
+    def start_reading(self, uri, jobs, more=""):
         """In the background, until its standard input ends or it is told to."""
-        bench = f"/opt/ringlane bench '{uri}' --rw=randread --iodepth=4 --numjobs={jobs} --runtime=200s --time_based"
+        bench = f"/opt/ringlane bench '{uri}' --rw=randread --iodepth=4 --numjobs={jobs} --runtime=200s --time_based {more}"
         self.guest.check(f"{bench} >/tmp/bench.log 2>&1 & echo $! >/tmp/bench.pid")
 
     def stop_reading(self):
@@ -147,6 +147,68 @@ class Vfio(Scenario):
     def case_scsi_interrupts_are_one_vector_per_queue(self):
         """Behind those of the configuration, the control and the event queue."""
         return self.check_interrupts(f"vfio-scsi:{SCSI}?target=0&lun=0", SCSI, 3, 4)
+
+    def interrupt_lists(self, address, first):
+        """Where the interrupt of each of the four queues may go: its number and its list of CPUs."""
+        script = f"""for vector in {first} {first + 1} {first + 2} {first + 3}; do
+            irq=$(sed -n "s/^ *\\([0-9]*\\):.*vfio-msi[x]*\\[$vector\\]({address}).*/\\1/p" /proc/interrupts)
+            [ -n "$irq" ] && echo $irq $(cat /proc/irq/$irq/smp_affinity_list)
+        done"""
+        return [line.split() for line in self.guest.check(script).splitlines()]
+
+    def check_placed(self, uri, address, first):
+        """They may go where the map says, they do go there, and nowhere else; and one that is moved comes back."""
+        wanted = self.guest.check("/opt/ringlane map --queues 4 --format=masks", SECONDS).split()
+        assert len(wanted) == 4, wanted
+        self.start_reading(uri, 4, "--managed")
+
+        def placed():
+            lists = self.interrupt_lists(address, first)
+            return lists if [cpus for _, cpus in lists] == wanted else None
+
+        lists = wait_until(placed, SECONDS, f"interrupts on the CPUs {wanted}")
+        before = count_interrupts(self.guest, address)
+
+        def rises():
+            now = count_interrupts(self.guest, address)
+            return {vector: [b - a for a, b in zip(before[vector], now[vector])] for vector in range(first, first + 4)}
+
+        def all_rise():
+            return all(sum(cpus) > 10 for cpus in rises().values())
+
+        wait_until(all_rise, SECONDS, "interrupts of all queues")
+        for queue, cpus in enumerate(rises().values()):
+            elsewhere = [count for cpu, count in enumerate(cpus) if str(cpu) != wanted[queue]]
+            assert not any(elsewhere), f"queue {queue} belongs to CPU {wanted[queue]}, its interrupts came to {cpus}"
+        self.guest.check(f"echo {wanted[0]} >/proc/irq/{lists[3][0]}/smp_affinity_list")
+        wait_until(placed, SECONDS, "the interrupt that was moved is put back")
+        self.stop_reading()
+        return f"CPUs of the queues' interrupts: {wanted}"
+
+    def case_blk_interrupts_land_where_the_map_says(self):
+        return self.check_placed(f"vfio-blk:{BLK}", BLK, 1)
+
+    def case_scsi_interrupts_land_where_the_map_says(self):
+        return self.check_placed(f"vfio-scsi:{SCSI}?target=0&lun=0", SCSI, 3)
+
+    # ---- processors go and come ----
+
+    def case_blk_survives_processors_that_go_and_come(self):
+        """Under verified writes; at the end each interrupt is on its CPU again."""
+        wanted = self.guest.check("/opt/ringlane map --queues 4 --format=masks", SECONDS).split()
+        words = "--managed --rw=randwrite --iodepth=8 --numjobs=4 --size=8m --verify=crc32c --runtime=200s --time_based"
+        self.guest.check(f"(/opt/ringlane bench vfio-blk:{BLK} {words} >/tmp/bench.log 2>&1; echo $? >/tmp/bench.status) &")
+        wait_until(lambda: count_interrupts(self.guest, BLK), SECONDS, "the bench has interrupts")
+        self.guest.check(
+            "for round in 1 2 3 4 5 6 7 8; do for cpu in 1 2 3; do for state in 0 1; do"
+            " echo $state >/sys/devices/system/cpu/cpu$cpu/online || exit 1; done; done; done",
+            SECONDS,
+        )
+        wait_until(lambda: [cpus for _, cpus in self.interrupt_lists(BLK, 1)] == wanted, SECONDS, f"interrupts on the CPUs {wanted}")
+        script = "kill $(pidof ringlane); while [ ! -s /tmp/bench.status ]; do sleep 0.1; done; cat /tmp/bench.status /tmp/bench.log"
+        text = self.guest.check(script, SECONDS)
+        assert text.startswith("0\n"), text
+        return "24 times"
 
     # ---- what is in the way has a sentence ----
 
