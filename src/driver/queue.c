@@ -31,7 +31,7 @@ struct layout {
 
 /* Bytes of shared memory for what stands before and behind the data of a request. */
 struct wire {
-	size_t request, response;
+	size_t request, response, stride;
 };
 
 /* Two lines, because the hardware prefetches lines in pairs. */
@@ -47,25 +47,46 @@ static size_t whole_lines(size_t bytes)
 	return (bytes + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
 }
 
-static struct wire wire_make(const struct queue_setup *setup)
+/*
+ * From one request to the next a power of two, so that none of them, and no response, lies across two pages. QEMU takes a
+ * command's first segment for its header, and the first that it may write to for the response. Behind an IOMMU it has cut them
+ * at the ends of pages before: the rest would be data (7.2: hw/scsi/virtio-scsi.c, virtio_scsi_parse_req).
+ */
+static size_t wire_stride(size_t bytes)
 {
-	switch (setup->kind) {
-	case QUEUE_BLK:
-		return (struct wire){ .request = sizeof(struct queue_line) };
-	case QUEUE_SCSI:
-		return (struct wire){ whole_lines(SCSI_HEADER_BYTES + setup->cdb_size),
-				      whole_lines(SCSI_RESPONSE_BYTES + setup->sense_size) };
-	case QUEUE_CONTROL:
-		return (struct wire){ CACHE_LINE, CACHE_LINE };
-	case QUEUE_EVENT:
-		return (struct wire){ CACHE_LINE, 0 };
-	}
-	__builtin_unreachable();
+	size_t stride = CACHE_LINE;
+
+	while (stride < bytes)
+		stride *= 2;
+	assert(stride <= QUEUE_PAGE);
+	return stride;
 }
 
-static size_t page_next(size_t offset, size_t bytes)
+static struct wire wire_make(const struct queue_setup *setup)
 {
-	return (offset + bytes + QUEUE_PAGE - 1) / QUEUE_PAGE * QUEUE_PAGE;
+	struct wire wire = { CACHE_LINE, 0, 0 };
+
+	switch (setup->kind) {
+	case QUEUE_BLK:
+		wire.request = sizeof(struct queue_line);
+		break;
+	case QUEUE_SCSI:
+		wire.request = whole_lines(SCSI_HEADER_BYTES + setup->cdb_size);
+		wire.response = whole_lines(SCSI_RESPONSE_BYTES + setup->sense_size);
+		break;
+	case QUEUE_CONTROL:
+		wire.response = CACHE_LINE;
+		break;
+	case QUEUE_EVENT:
+		break;
+	}
+	wire.stride = wire_stride(wire.request + wire.response);
+	return wire;
+}
+
+static size_t align_to(size_t offset, size_t unit)
+{
+	return (offset + unit - 1) / unit * unit;
 }
 
 static uint16_t table_len(const struct queue_setup *setup)
@@ -82,8 +103,8 @@ static struct layout layout_make(const struct queue_setup *setup)
 
 	at.avail = layout_next(0, virtq_desc_bytes(setup->size));
 	at.used = layout_next(at.avail, virtq_avail_bytes(setup->size));
-	at.lines = layout_next(at.used, virtq_used_bytes(setup->size));
-	at.ranges = layout_next(at.lines, size * (wire.request + wire.response));
+	at.lines = align_to(layout_next(at.used, virtq_used_bytes(setup->size)), wire.stride);
+	at.ranges = layout_next(at.lines, size * wire.stride);
 	at.scratch =
 		layout_next(at.ranges, setup->has_ranges ? size * sizeof(struct queue_ranges) : 0);
 	at.tables = layout_next(at.scratch, scsi ? QUEUE_SCRATCH_BYTES + QUEUE_ZEROES_BYTES : 0);
@@ -91,7 +112,8 @@ static struct layout layout_make(const struct queue_setup *setup)
 	 * Each queue begins with a page, so that the used ring of up to 256 entries does not lie across two: behind an IOMMU,
 	 * QEMU 7.2 writes a used entry that does in two halves, and the second one to a wrong address.
 	 */
-	at.end = page_next(at.tables, size * table_len(setup) * sizeof(struct virtq_desc));
+	at.end = align_to(at.tables + size * table_len(setup) * sizeof(struct virtq_desc),
+			  QUEUE_PAGE);
 	return at;
 }
 
@@ -125,7 +147,7 @@ static int ring_init(struct ringlane_queue *queue, const struct queue_setup *set
 	queue->lines = (void *)(shared + at.lines);
 	queue->wire = shared + at.lines;
 	queue->wire_response = (uint32_t)wire_make(setup).request;
-	queue->wire_stride = queue->wire_response + (uint32_t)wire_make(setup).response;
+	queue->wire_stride = (uint32_t)wire_make(setup).stride;
 	queue->scsi.scratch = shared + at.scratch;
 	queue->ranges = setup->has_ranges ? (void *)(shared + at.ranges) : NULL;
 	return virtq_driver_init(&queue->ring, &config, &tables);

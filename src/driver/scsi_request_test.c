@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* What devices say of commands and functions, lies and silence included. */
+#include "driver/device.h"
+#include "driver/scsi.h"
 #include "driver/test_scsi.h"
 
 #include <endian.h>
@@ -222,6 +224,41 @@ static void test_request_when_attentions_never_end_then_erestart(void **state)
 	test_scsi_close(&scsi);
 }
 
+static bool is_in_one_page(const uint8_t *bytes, size_t size)
+{
+	return (uintptr_t)bytes / 4096 == ((uintptr_t)bytes + size - 1) / 4096;
+}
+
+/* QEMU behind an IOMMU would take what lies in the next page for data. */
+static void test_requests_when_sizes_vary_then_none_lies_across_pages(void **state)
+{
+	static const unsigned sizes[][2] = { { 32, 96 }, { 16, 18 }, { 64, 252 }, { 260, 252 } };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
+		const struct fake_scsi_setup setup = { .cdb_size = sizes[i][0],
+						       .sense_size = sizes[i][1] };
+		struct ringlane_options options = one_queue;
+		struct test_scsi scsi;
+
+		options.cdb_size = sizes[i][0];
+		options.sense_size = sizes[i][1];
+		scsi = test_scsi_open(&setup, &options);
+		for (unsigned ring = 0; ring < scsi.device->ring_count; ring++) {
+			const struct ringlane_queue *queue = scsi.device->rings[ring];
+			bool scsi_kind = queue->kind == QUEUE_SCSI;
+
+			for (unsigned id = 0; id < queue->ring.size; id++) {
+				assert_true(is_in_one_page(queue_request(queue, id),
+							   scsi_kind ? 19 + sizes[i][0] : 24));
+				assert_true(is_in_one_page(queue_response(queue, id),
+							   scsi_kind ? 12 + sizes[i][1] : 1));
+			}
+		}
+		assert_int_equal(test_scsi_read(&scsi), 0);
+		test_scsi_close(&scsi);
+	}
+}
+
 static void test_id_when_asked_then_it_is_the_serial(void **state)
 {
 	struct test_scsi scsi = test_scsi_open(&(struct fake_scsi_setup){ 0 }, &one_queue);
@@ -408,6 +445,7 @@ int main(void)
 		driver_test(test_result_when_nothing_was_written_then_that_is_no_success),
 		driver_test(test_requests_when_lun_has_attentions_then_they_are_sent_again),
 		driver_test(test_request_when_attentions_never_end_then_erestart),
+		driver_test(test_requests_when_sizes_vary_then_none_lies_across_pages),
 		driver_test(test_id_when_asked_then_it_is_the_serial),
 		driver_test(test_request_when_ring_is_broken_then_eproto_for_good),
 		driver_test(test_wait_when_back_end_dies_then_econnreset),
