@@ -57,8 +57,10 @@ struct fake_scsi {
 	uint8_t last_request[HEADER_BYTES + 260];
 	bool dead;
 	unsigned tricks;
+	struct fake_held held[FAKE_HELD_MAX];
+	struct fake_scsi_tmf tmfs[FAKE_SCSI_TMFS]; /* read by the test up to managed */
 	/* atomic */
-	bool quit;
+	bool quit, release;
 	unsigned trick, taken, managed;
 	struct fake_event event;
 };
@@ -120,6 +122,27 @@ static void command_run(struct fake_scsi *fake, const struct virtq_chain *chain,
 	response_put(fake, chain, iov, &answer);
 }
 
+static void held_end(struct fake_scsi *fake, struct fake_held *held, uint8_t response)
+{
+	const struct fake_scsi_answer answer = { .response = response };
+	struct fake_ring *ring = &fake->rings[held->ring];
+
+	response_put(fake, &held->chain, held->iov, &answer);
+	used_put(ring, held->chain.head, (uint32_t)held->chain.writable_bytes);
+	ring_call(ring);
+	held->ring = 0;
+}
+
+static void held_release(struct fake_scsi *fake)
+{
+	if (!load_acquire(&fake->release))
+		return;
+	for (unsigned i = 0; i < FAKE_HELD_MAX; i++)
+		if (fake->held[i].ring)
+			held_end(fake, &fake->held[i], VIRTIO_SCSI_S_OK);
+	store_release(&fake->release, false);
+}
+
 static void command_end(struct fake_scsi *fake, struct fake_ring *ring,
 			const struct virtq_chain *chain, struct iovec *iov,
 			enum fake_scsi_trick trick)
@@ -130,6 +153,8 @@ static void command_end(struct fake_scsi *fake, struct fake_ring *ring,
 
 	switch (trick) {
 	case FAKE_SCSI_HOLDS:
+		fake_held_add(fake->held, (unsigned)(ring - fake->rings), fake->last_request, chain,
+			      iov);
 		return;
 	case FAKE_SCSI_DIES:
 		fake->dead = true;
@@ -152,11 +177,21 @@ static void command_end(struct fake_scsi *fake, struct fake_ring *ring,
 }
 
 static void control_run(struct fake_scsi *fake, struct fake_ring *ring,
-			const struct virtq_chain *chain)
+			const struct virtq_chain *chain, const struct iovec *iov)
 {
-	add_relaxed(&fake->managed, 1);
+	struct fake_scsi_tmf *tmf = &fake->tmfs[fake->managed % FAKE_SCSI_TMFS];
+	struct virtio_scsi_ctrl_tmf_req request = { 0 };
+	uint8_t response;
+
+	iov_to_buffer(iov, chain->readable_count, 0, &request, sizeof(request));
+	fake_tmf_parse(&request, tmf);
+	store_release(&fake->managed, fake->managed + 1);
 	if (fake->facts.setup.silent_control)
 		return;
+	for (unsigned i = 0; i < FAKE_HELD_MAX; i++)
+		if (fake->held[i].ring &&
+		    fake_tmf_ends(fake->facts.setup.lets_go, tmf, &fake->held[i], &response))
+			held_end(fake, &fake->held[i], response);
 	store_relaxed(chain->last_writable, fake->facts.setup.tmf_response);
 	used_put(ring, chain->head, 1);
 }
@@ -167,7 +202,7 @@ static void chain_run(struct fake_scsi *fake, struct fake_ring *ring,
 	enum fake_scsi_trick trick = FAKE_SCSI_HONEST;
 
 	if (ring == &fake->rings[0]) {
-		control_run(fake, ring, chain);
+		control_run(fake, ring, chain, iov);
 		return;
 	}
 	iov_to_buffer(iov, chain->readable_count, 0, fake->last_request,
@@ -316,6 +351,7 @@ static int ring_stop(void *opaque, unsigned index, uint16_t *ret_base)
 {
 	struct fake_ring *ring = &((struct fake_scsi *)opaque)->rings[index];
 
+	fake_held_forget(((struct fake_scsi *)opaque)->held, index);
 	*ret_base = ring->q.avail_next;
 	ring_forget(ring);
 	return 0;
@@ -390,8 +426,10 @@ static void client_accept(struct fake_scsi *fake)
 
 static void client_forget(struct fake_scsi *fake)
 {
-	for (unsigned i = 0; i < RINGS_MAX; i++)
+	for (unsigned i = 0; i < RINGS_MAX; i++) {
 		ring_forget(&fake->rings[i]);
+		fake_held_forget(fake->held, i);
+	}
 	if (fake->backend)
 		vhu_backend_free(fake->backend);
 	fake->backend = NULL;
@@ -413,6 +451,7 @@ static void turn(struct fake_scsi *fake)
 	poll(fds, ARRAY_SIZE(fds), -1);
 	event_fd_clear(fake->wake_fd);
 	event_send(fake);
+	held_release(fake);
 	if (fds[1].revents && !fake->backend)
 		client_accept(fake);
 	else if (fds[1].revents)
@@ -526,7 +565,21 @@ unsigned fake_scsi_taken(const struct fake_scsi *fake)
 
 unsigned fake_scsi_managed(const struct fake_scsi *fake)
 {
-	return load_relaxed(&fake->managed);
+	return load_acquire(&fake->managed);
+}
+
+struct fake_scsi_tmf fake_scsi_tmf(const struct fake_scsi *fake, unsigned index)
+{
+	assert(index < fake_scsi_managed(fake) && index < FAKE_SCSI_TMFS);
+	return fake->tmfs[index];
+}
+
+void fake_scsi_release(struct fake_scsi *fake)
+{
+	store_release(&fake->release, true);
+	event_fd_signal(fake->wake_fd);
+	while (load_acquire(&fake->release))
+		cpu_relax();
 }
 
 const uint8_t *fake_scsi_last_request(const struct fake_scsi *fake)

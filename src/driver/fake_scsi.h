@@ -16,7 +16,7 @@
 
 enum fake_scsi_trick {
 	FAKE_SCSI_HONEST,
-	FAKE_SCSI_HOLDS,       /* takes commands and never answers */
+	FAKE_SCSI_HOLDS,       /* takes commands and does not answer: setup.lets_go, release */
 	FAKE_SCSI_RESPONDS,    /* does nothing and answers with setup.answer */
 	FAKE_SCSI_NO_RESPONSE, /* completes without having written anything */
 	FAKE_SCSI_BAD_ID,
@@ -24,6 +24,22 @@ enum fake_scsi_trick {
 	FAKE_SCSI_ATTENTION, /* CHECK CONDITION, UNIT ATTENTION */
 	FAKE_SCSI_DIES,      /* closes the connection when a command comes */
 };
+
+/* Which task management function ends commands that are held; those below it are answered and do nothing. */
+enum fake_scsi_lets_go {
+	FAKE_SCSI_LETS_GO_NEVER,
+	FAKE_SCSI_LETS_GO_AT_ABORT,
+	FAKE_SCSI_LETS_GO_AT_LUN_RESET,
+	FAKE_SCSI_LETS_GO_AT_NEXUS_RESET,
+};
+
+/* A task management function that came. */
+struct fake_scsi_tmf {
+	unsigned subtype, target, lun;
+	uint64_t tag;
+};
+
+#define FAKE_SCSI_TMFS 32u /* that are remembered */
 
 /* As it goes over the wire, but in host order. */
 struct fake_scsi_answer {
@@ -48,6 +64,7 @@ struct fake_scsi_setup {
 	struct fake_scsi_answer answer;
 	bool silent_control; /* never answers on the control queue */
 	uint8_t tmf_response;
+	enum fake_scsi_lets_go lets_go;
 };
 
 struct fake_scsi;
@@ -65,6 +82,10 @@ bool fake_scsi_send_event(struct fake_scsi *fake, const void *bytes, unsigned si
 /* Commands and TMFs taken; the last CDB and its tag and attribute. Atomic, or to be read when nothing is in flight. */
 unsigned fake_scsi_taken(const struct fake_scsi *fake);
 unsigned fake_scsi_managed(const struct fake_scsi *fake);
+/* index < fake_scsi_managed(), FAKE_SCSI_TMFS */
+struct fake_scsi_tmf fake_scsi_tmf(const struct fake_scsi *fake, unsigned index);
+/* What is held is answered, as done; returns when it is. */
+void fake_scsi_release(struct fake_scsi *fake);
 const uint8_t *fake_scsi_last_request(const struct fake_scsi *fake);
 
 #endif

@@ -36,7 +36,8 @@ struct keeper {
 	cpu_set_t online, leaving;
 	bool quiet; /* recovery: no gate is opened */
 	/* figures; atomic, written by the keeper */
-	uint64_t resets, reconnects, replayed;
+	uint64_t resets, reconnects;
+	uint64_t replayed; /* by reapers too */
 	unsigned zombies;
 	/* owner's thread */
 	bool started;
@@ -65,6 +66,11 @@ bool managed_reset(struct keeper *keeper);
 bool managed_reconnect(struct keeper *keeper);
 /* With the queue's lock: puts requests that wait for that into the ring. True: some are in, to be published. */
 bool managed_replay_pump(struct managed_queue *mq);
+/*
+ * A reaper, with the queue's lock: a SCSI command came back because task management ended it. True: it is in the ring again,
+ * to be published. False: it is done, *result says how.
+ */
+bool managed_replay_ended(struct managed_queue *mq, struct managed_request *slot, int *result);
 
 /* managed_ladder.c, on the keeper's thread. Returns whether requests with deadlines are in flight. */
 bool managed_ladder_look(struct keeper *keeper, uint64_t now_ns);

@@ -5,13 +5,15 @@
  *
  * The first two rungs cost nothing: the queue's own call fd is signalled, as the interrupt that was lost would have done, and
  * the doorbell is rung again whatever the device said about wanting it. Task management is for SCSI; when it works the
- * commands come back by themselves. After that the device is stopped, which gives back what it has confirmed to have let go.
+ * commands come back by themselves, and are put in again as after a reset when they may be. After that the device is stopped, which gives back what it has confirmed to have let go.
  */
 #include "driver/keeper.h"
 
 #include "base/clock.h"
 #include "base/fd.h"
 #include "driver/reaper.h"
+
+#include <errno.h>
 
 #define BIT(rung) (1u << (rung))
 #define RUNGS_OF_ALL (BIT(LADDER_POLL) | BIT(LADDER_KICK) | BIT(LADDER_DEVICE_RESET))
@@ -37,9 +39,9 @@ void managed_ladder_init(struct keeper *keeper)
 
 /* ---- what is late ---- */
 
-/* A SCSI command that is late. */
+/* A SCSI command that is late. A copy: it may end, and the handle of its LUN be closed, before it is acted on. */
 struct late {
-	const struct ringlane_lun *lun;
+	unsigned target, lun;
 	uint64_t tag;
 };
 
@@ -49,6 +51,17 @@ struct look {
 	unsigned command_count;
 	struct late commands[COMMANDS_MAX]; /* the first of those that are late */
 };
+
+static void late_add(struct look *look, const struct managed_queue *mq,
+		     const struct managed_request *slot)
+{
+	const struct ringlane_lun *lun = slot->want.lun ? slot->want.lun : mq->queue->scsi.lun;
+
+	if (!lun || look->command_count == COMMANDS_MAX)
+		return;
+	look->commands[look->command_count++] =
+		(struct late){ lun->info.unit.target, lun->info.unit.lun, slot->tag };
+}
 
 static void queue_look(struct managed_queue *mq, uint64_t now_ns, struct look *look)
 {
@@ -63,43 +76,56 @@ static void queue_look(struct managed_queue *mq, uint64_t now_ns, struct look *l
 		if (slot->deadline_ns > now_ns)
 			continue;
 		look->late++;
-		if (mq->queue->kind == QUEUE_SCSI && look->command_count < COMMANDS_MAX)
-			look->commands[look->command_count++] = (struct late){
-				slot->want.lun ? slot->want.lun : mq->queue->scsi.lun, slot->tag
-			};
+		if (mq->queue->kind == QUEUE_SCSI)
+			late_add(look, mq, slot);
 	}
 	pthread_mutex_unlock(&mq->lock);
 }
 
 /* ---- what is done ---- */
 
-/* Waits for the answer, at most a step. */
-static void task_manage(struct keeper *keeper, enum ringlane_scsi_function function,
+/* Waits for the answer, at most a step. False: there was none, and the next one would not be answered either. */
+static bool task_manage(struct keeper *keeper, enum ringlane_scsi_function function,
 			const struct late *command)
 {
-	const struct ringlane_scsi_unit *unit = &command->lun->info.unit;
 	struct ringlane_device *device = keeper->managed->device;
 	unsigned timeout_ms = (unsigned)(keeper->ladder_config.step_ns / NS_PER_MS);
+	int ret;
 
 	pthread_mutex_lock(&device->lock);
-	ringlane_scsi_manage(device, function, unit->target, unit->lun, command->tag,
-			     MAX(timeout_ms, 1u));
+	ret = ringlane_scsi_manage(device, function, command->target, command->lun, command->tag,
+				   MAX(timeout_ms, 1u));
 	pthread_mutex_unlock(&device->lock);
+	return ret != -ETIMEDOUT;
 }
 
-/* Each command, or each LUN or target once in a row of commands that have the same. */
+/* Has one before it been for the same LUN, or target? */
+static bool is_managed(const struct look *look, unsigned index,
+		       enum ringlane_scsi_function function)
+{
+	const struct late *it = &look->commands[index];
+
+	if (function == RINGLANE_SCSI_ABORT_TASK)
+		return false;
+	for (unsigned i = 0; i < index; i++) {
+		const struct late *before = &look->commands[i];
+
+		if (before->target == it->target &&
+		    (function == RINGLANE_SCSI_I_T_NEXUS_RESET || before->lun == it->lun))
+			return true;
+	}
+	return false;
+}
+
+/* Each command, or each LUN or target once. A control queue that is silent is waited for once. */
 static void tasks_manage(struct keeper *keeper, enum ringlane_scsi_function function,
 			 const struct look *look)
 {
-	const struct ringlane_lun *last = NULL;
-
 	for (unsigned i = 0; i < look->command_count && !load_acquire(&keeper->quit); i++) {
-		const struct late *command = &look->commands[i];
-
-		if (!command->lun || (function != RINGLANE_SCSI_ABORT_TASK && command->lun == last))
+		if (is_managed(look, i, function))
 			continue;
-		last = command->lun;
-		task_manage(keeper, function, command);
+		if (!task_manage(keeper, function, &look->commands[i]))
+			return;
 	}
 }
 

@@ -96,15 +96,23 @@ static bool replay_may(const struct ringlane_managed *managed, const struct mana
 	}
 }
 
-static void replay_push(struct managed_queue *mq, struct managed_request *slot, uint64_t now_ns)
+/* Its time begins anew. */
+static void replay_count(const struct managed_queue *mq, struct managed_request *slot,
+			 uint64_t now_ns)
 {
 	uint64_t timeout_ns = slot->want.timeout_ns ? slot->want.timeout_ns :
 						      mq->managed->options.timeout_ns;
 
-	slot->next = NULL;
 	slot->replays++;
 	if (slot->deadline_ns != UINT64_MAX)
 		slot->deadline_ns = now_ns + timeout_ns;
+	add_relaxed(&mq->managed->keeper->replayed, 1);
+}
+
+static void replay_push(struct managed_queue *mq, struct managed_request *slot, uint64_t now_ns)
+{
+	slot->next = NULL;
+	replay_count(mq, slot, now_ns);
 	if (mq->replay_first)
 		mq->replay_last->next = slot;
 	else
@@ -144,13 +152,27 @@ static int verdict(const struct managed_request *slot, int reason, uint64_t now_
 	return reason == -ECANCELED && slot->deadline_ns <= now_ns ? -ETIMEDOUT : reason;
 }
 
+bool managed_replay_ended(struct managed_queue *mq, struct managed_request *slot, int *result)
+{
+	uint64_t now_ns = clock_ns();
+
+	/* Its descriptors are free again: when it does not fit all the same, others wait for the ring already. */
+	if (!mq->closed && !mq->replay_first && replay_may(mq->managed, slot) &&
+	    managed_ring_add(mq->queue, slot) == 0) {
+		replay_count(mq, slot, now_ns);
+		return true;
+	}
+	*result = verdict(slot, *result, now_ns);
+	return false;
+}
+
 /* Of those that came out: who is replayed leaves the list, the others are left to the reaper. The queue is paused. */
-static unsigned queue_sort(struct managed_queue *mq, int reason, uint64_t now_ns)
+static void queue_sort(struct managed_queue *mq, int reason, uint64_t now_ns)
 {
 	struct ringlane_queue *queue = mq->queue;
 	struct queue_returned *returned = &queue->returned;
 	struct ringlane_completion *all = returned->completions + returned->first;
-	unsigned kept = 0, replayed = 0;
+	unsigned kept = 0;
 
 	for (unsigned i = 0; i < returned->count; i++) {
 		struct managed_request *slot = all[i].user_data;
@@ -159,7 +181,6 @@ static unsigned queue_sort(struct managed_queue *mq, int reason, uint64_t now_ns
 		    replay_may(mq->managed, slot)) {
 			replay_push(mq, slot, now_ns);
 			queue->in_flight--;
-			replayed++;
 			continue;
 		}
 		all[kept] = all[i];
@@ -168,7 +189,6 @@ static unsigned queue_sort(struct managed_queue *mq, int reason, uint64_t now_ns
 		kept++;
 	}
 	returned->count = kept;
-	return replayed;
 }
 
 static void queues_sort(struct keeper *keeper, int reason)
@@ -176,7 +196,7 @@ static void queues_sort(struct keeper *keeper, int reason)
 	uint64_t now_ns = clock_ns();
 
 	FOR_EACH_QUEUE(mq, keeper->managed)
-	store_relaxed(&keeper->replayed, keeper->replayed + queue_sort(mq, reason, now_ns));
+	queue_sort(mq, reason, now_ns);
 }
 
 static void queue_close(struct managed_queue *mq, int error)

@@ -46,6 +46,13 @@ static void slot_take(struct managed_queue *mq, struct managed_request *slot, in
 	mq->used--;
 }
 
+/* A command that task management has ended may be put in again: then it is not done. */
+static inline bool is_again(struct managed_queue *mq, struct managed_request *slot, int *result)
+{
+	return unlikely(*result == -ECANCELED && mq->queue->kind == QUEUE_SCSI) &&
+	       managed_replay_ended(mq, slot, result);
+}
+
 /*
  * Up to budget of the ring's, or -errno when there are none and will be none. What was cancelled, because the device would
  * not let go of it, may come all the same: nobody is told twice.
@@ -54,19 +61,26 @@ static int completions_take(struct managed_queue *mq, unsigned budget, unsigned 
 {
 	struct reaper *reaper = mq->reaper;
 	unsigned taken = 0;
-	bool kick = false;
+	bool again = false, kick = false;
 	int reaped;
 
 	pthread_mutex_lock(&mq->lock);
 	reaped = ringlane_reap(mq->queue, reaper->completions, budget);
 	for (int i = 0; i < reaped; i++) {
 		struct managed_request *slot = reaper->completions[i].user_data;
+		int result = reaper->completions[i].result;
 
-		if (likely(slot->state == SLOT_IN_FLIGHT))
-			slot_take(mq, slot, reaper->completions[i].result, &reaper->done[taken++]);
+		if (unlikely(slot->state != SLOT_IN_FLIGHT))
+			continue;
+		if (is_again(mq, slot, &result))
+			again = true;
+		else
+			slot_take(mq, slot, result, &reaper->done[taken++]);
 	}
 	if (unlikely(mq->replay_first))
-		kick = managed_replay_pump(mq) && queue_publish(mq->queue);
+		again |= managed_replay_pump(mq);
+	if (unlikely(again))
+		kick = queue_publish(mq->queue);
 	pthread_mutex_unlock(&mq->lock);
 	if (unlikely(kick))
 		queue_ring(mq->queue);

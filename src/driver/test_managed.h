@@ -9,6 +9,7 @@
 
 #include "base/atomic.h"
 #include "base/clock.h"
+#include "driver/keeper.h"
 
 #include <pthread.h>
 #include <ringlane/managed.h>
@@ -113,6 +114,31 @@ static inline struct ringlane_queue_stats test_queue_stats(struct test_managed *
 
 	assert_int_equal(ringlane_managed_get_queue_stats(it->managed, queue, &stats), 0);
 	return stats;
+}
+
+/*
+ * The error ladder by hand: the keeper's thread has ended, the test does its work, and says what time it is. So nothing depends
+ * on how fast anybody is.
+ */
+static inline void test_ladder_take(struct ringlane_managed *managed)
+{
+	keeper_stop(managed->keeper);
+	store_release(&managed->keeper->quit, false);
+}
+
+/* One rung up, when something is late. */
+static inline void test_ladder_climb(struct ringlane_managed *managed)
+{
+	static uint64_t later_ns;
+
+	later_ns += 1000 * NS_PER_S;
+	managed_ladder_look(managed->keeper, clock_ns() + later_ns);
+}
+
+/* A look at a time when nothing was late yet: the next trouble begins at the foot. */
+static inline void test_ladder_leave(struct ringlane_managed *managed)
+{
+	managed_ladder_look(managed->keeper, 0);
 }
 
 /* Until what() is true; a deadline, and the CPU for others in between. */
