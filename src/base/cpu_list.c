@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* A number in *text, which moves behind it; -EINVAL without digits, -ERANGE for a CPU that no set can hold. */
-static int number_parse(const char **text)
+/* A number in *text, which moves behind it; -EINVAL without digits, -ERANGE for a CPU beyond limit. */
+static int number_parse(const char **text, unsigned limit)
 {
 	unsigned long value;
 	char *end;
@@ -16,52 +16,69 @@ static int number_parse(const char **text)
 	if (!isdigit((unsigned char)**text))
 		return -EINVAL;
 	value = strtoul(*text, &end, 10);
-	if (value >= CPU_SETSIZE)
+	if (value >= limit)
 		return -ERANGE;
 	*text = end;
 	return (int)value;
 }
 
-/* "3" or "3-5" in *text, which moves behind it; -errno, the set may then be half changed. */
-static int range_parse(const char **text, cpu_set_t *set)
+/* "3" or "3-5" in *text, which moves behind it. */
+static int range_parse(const char **text, const struct cpu_list_sink *sink)
 {
-	int first = number_parse(text), last = first;
+	int first = number_parse(text, sink->limit), last = first;
 
 	if (first >= 0 && **text == '-') {
 		(*text)++;
-		last = number_parse(text);
+		last = number_parse(text, sink->limit);
 	}
 	if (first < 0 || last < 0)
 		return MIN(first, last);
 	if (last < first)
 		return -EINVAL;
-	for (int cpu = first; cpu <= last; cpu++)
-		CPU_SET(cpu, set);
+	return sink->add(sink->opaque, (unsigned)first, (unsigned)last);
+}
+
+int cpu_list_read(const char *text, const struct cpu_list_sink *sink, struct error *error)
+{
+	const char *at = text;
+	int ret;
+
+	for (;;) {
+		ret = range_parse(&at, sink);
+		if (ret < 0 || *at != ',')
+			break;
+		at++;
+	}
+	if (ret == -ERANGE)
+		return error_set(error, ret, "CPU list '%s': CPUs go from 0 to %u", text,
+				 sink->limit - 1);
+	if (ret == -ENOMEM)
+		return error_set(error, ret, "out of memory");
+	if (*at == '\n')
+		at++;
+	if (ret < 0 || *at)
+		return error_set(error, -EINVAL, "'%s' is no CPU list such as 0-3,8", text);
+	return 0;
+}
+
+static int set_add(void *set, unsigned first, unsigned last)
+{
+	for (unsigned cpu = first; cpu <= last; cpu++)
+		CPU_SET(cpu, (cpu_set_t *)set);
 	return 0;
 }
 
 int cpu_list_parse(const char *text, cpu_set_t *ret_set, struct error *error)
 {
-	const char *at = text;
 	cpu_set_t set;
+	const struct cpu_list_sink sink = { .limit = CPU_SETSIZE, .add = set_add, .opaque = &set };
 	int ret;
 
 	CPU_ZERO(&set);
-	for (;;) {
-		ret = range_parse(&at, &set);
-		if (ret == -ERANGE)
-			return error_set(error, ret, "CPU list '%s': CPUs go from 0 to %d", text,
-					 CPU_SETSIZE - 1);
-		if (ret < 0 || *at != ',')
-			break;
-		at++;
-	}
-	if (*at == '\n')
-		at++;
-	if (ret < 0 || *at)
-		return error_set(error, -EINVAL, "'%s' is no CPU list such as 0-3,8", text);
-	*ret_set = set;
-	return 0;
+	ret = cpu_list_read(text, &sink, error);
+	if (ret == 0)
+		*ret_set = set;
+	return ret;
 }
 
 char *cpu_list_format(const cpu_set_t *set, char *text, size_t size)

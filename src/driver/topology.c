@@ -2,7 +2,8 @@
 /* Builds the view of a machine and completes it; see topology.h. Control path; any thread, each with a view of its own. */
 #include "driver/topology.h"
 
-#include <ctype.h>
+#include "base/cpu_list.h"
+
 #include <errno.h>
 #include <stdlib.h>
 
@@ -174,59 +175,19 @@ int topology_finish(struct topology *topology, struct error *error)
 
 /* ---- lists ---- */
 
-/* A number in *text, which moves behind it; -EINVAL without digits, -ERANGE for too large a one. */
-static int number_parse(const char **text)
+static int bitmap_add(void *cpus, unsigned first, unsigned last)
 {
-	unsigned long value;
-	char *end;
-
-	if (!isdigit((unsigned char)**text))
-		return -EINVAL;
-	value = strtoul(*text, &end, 10);
-	if (value >= TOPOLOGY_CPUS_MAX)
-		return -ERANGE;
-	*text = end;
-	return (int)value;
-}
-
-/* "3" or "3-5" in *text, which moves behind it. */
-static int range_parse(const char **text, hwloc_bitmap_t cpus)
-{
-	int first = number_parse(text), last = first;
-
-	if (first >= 0 && **text == '-') {
-		(*text)++;
-		last = number_parse(text);
-	}
-	if (first < 0 || last < 0)
-		return MIN(first, last);
-	if (last < first)
-		return -EINVAL;
-	return hwloc_bitmap_set_range(cpus, (unsigned)first, last) < 0 ? -ENOMEM : 0;
+	return hwloc_bitmap_set_range(cpus, first, (int)last) < 0 ? -ENOMEM : 0;
 }
 
 int topology_list_parse(const char *text, hwloc_bitmap_t cpus, struct error *error)
 {
-	const char *at = text;
-	int ret;
+	const struct cpu_list_sink sink = { .limit = TOPOLOGY_CPUS_MAX,
+					    .add = bitmap_add,
+					    .opaque = cpus };
 
 	hwloc_bitmap_zero(cpus);
-	for (;;) {
-		ret = range_parse(&at, cpus);
-		if (ret < 0 || *at != ',')
-			break;
-		at++;
-	}
-	if (ret == -ERANGE)
-		return error_set(error, ret, "CPU list '%s': CPUs go from 0 to %u", text,
-				 TOPOLOGY_CPUS_MAX - 1);
-	if (ret == -ENOMEM)
-		return error_set(error, ret, "out of memory");
-	if (*at == '\n')
-		at++;
-	if (ret < 0 || *at)
-		return error_set(error, -EINVAL, "'%s' is no CPU list such as 0-3,8", text);
-	return 0;
+	return cpu_list_read(text, &sink, error);
 }
 
 int topology_list_format(hwloc_const_bitmap_t cpus, char *text, size_t size)

@@ -15,6 +15,7 @@ import re
 import subprocess
 from pathlib import Path
 
+from backend import NoDaemon
 from guest import Guest
 from scenario import Scenario
 
@@ -24,27 +25,6 @@ cat /proc/interrupts
 for irq in /proc/irq/[0-9]*; do echo "irq ${irq##*/} $(cat $irq/smp_affinity_list)"; done
 for queue in /sys/block/vd*/mq/*; do echo "mq $queue $(cat $queue/cpu_list)"; done
 """
-
-
-class NoDaemon:
-    """In the daemon's place: the disks are QEMU's."""
-
-    known_failures = {}
-
-    def __init__(self, program, folder, disks, threads):
-        self.folder = folder
-
-    def start(self):
-        (self.folder / "daemon.log").touch()
-
-    def is_running(self):
-        return True
-
-    def stop(self):
-        return 0
-
-    def kill(self):
-        pass
 
 
 class ShapedGuest(Guest):

@@ -9,6 +9,7 @@ import tarfile
 from pathlib import Path
 
 import image
+from backend import NoDaemon
 from scenario import Scenario
 
 SECONDS = 240
@@ -44,27 +45,6 @@ wait $load; status=$?
 cat /tmp/load.log
 exit $status
 """
-
-
-class NoDaemon:
-    """In the daemon's place: it is in the guest."""
-
-    known_failures = {}
-
-    def __init__(self, program, folder, disks, threads):
-        self.folder = folder
-
-    def start(self):
-        (self.folder / "daemon.log").touch()
-
-    def is_running(self):
-        return True
-
-    def stop(self):
-        return 0
-
-    def kill(self):
-        pass
 
 
 class Hotplug(Scenario):

@@ -8,6 +8,7 @@ around the IOMMU.
 import re
 from pathlib import Path
 
+from backend import NoDaemon
 from process import wait_until
 from scenario import Scenario
 from vfio import VfioGuest, archive_options, bind, count_interrupts, unpack
@@ -17,27 +18,6 @@ SECONDS = 240
 BLK, SCSI, PAIR, NEIGHBOUR, AROUND = "0000:00:04.0", "0000:00:05.0", "0000:00:06.0", "0000:00:06.1", "0000:00:07.0"
 VERIFY = "--rw=randwrite --bs=4k --iodepth=16 --numjobs=4 --size=8m --verify=crc32c --output-format=json"
 AS_NOBODY = "echo nobody:x:65534:65534::/tmp:/bin/sh >/etc/passwd; su nobody -c '{}'"
-
-
-class NoDaemon:
-    """In the daemon's place: the disks are QEMU's."""
-
-    known_failures = {}
-
-    def __init__(self, program, folder, disks, threads):
-        self.folder = folder
-
-    def start(self):
-        (self.folder / "daemon.log").touch()
-
-    def is_running(self):
-        return True
-
-    def stop(self):
-        return 0
-
-    def kill(self):
-        pass
 
 
 class Vfio(Scenario):
