@@ -226,7 +226,7 @@ static void test_reset_when_there_are_several_queues_then_each_is_new(void **sta
 static void test_reset_when_stop_is_not_confirmed_then_requests_stay(void **state)
 {
 	const struct fake_setup setup = { .trick = FAKE_HOLDS };
-	struct test_disk disk = test_disk_open(&setup, &impatient);
+	struct test_disk disk = test_disk_open_hasty(&setup, &impatient);
 	struct ringlane_completion completion;
 
 	reads_submit(&disk, COUNT);

@@ -297,7 +297,7 @@ static void test_close_when_requests_never_finish_then_it_ends(void **state)
 {
 	const struct ringlane_options options = { .queues = 4, .timeout_ms = 50 };
 	const struct fake_setup setup = { .trick = FAKE_HOLDS };
-	struct test_disk disk = test_disk_open(&setup, &options);
+	struct test_disk disk = test_disk_open_hasty(&setup, &options);
 
 	assert_int_equal(ringlane_read(disk.queue, disk.buffer, 512, 0, NULL), 0);
 	assert_int_equal(ringlane_submit(disk.queue), 1);

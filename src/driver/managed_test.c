@@ -236,7 +236,8 @@ static void test_stop_when_the_device_finishes_nothing_then_all_is_cancelled_onc
 		struct ringlane_request request;
 		struct test_managed it;
 
-		test_managed_open(&it, &setup, &impatient, &options);
+		it.disk = test_disk_open_hasty(&setup, &impatient);
+		test_managed_start(&it, &options);
 		request = test_request(&it, RINGLANE_OP_READ, 0);
 		for (unsigned k = 0; k < 50; k++)
 			test_submit(&it, &request);

@@ -416,7 +416,7 @@ static void test_wait_when_device_holds_then_timeout_with_nothing(void **state)
 {
 	const struct ringlane_options options = { .queues = 1, .timeout_ms = 50 };
 	const struct fake_setup setup = { .trick = FAKE_HOLDS, .honest_first = 1 };
-	struct test_disk disk = test_disk_open(&setup, &options);
+	struct test_disk disk = test_disk_open_hasty(&setup, &options);
 	struct ringlane_completion completions[2];
 
 	for (unsigned i = 0; i < 2; i++)
@@ -433,7 +433,7 @@ static void test_wait_when_many_are_wanted_then_one_call_is_asked_for(void **sta
 {
 	const struct ringlane_options options = { .queues = 1, .timeout_ms = 50 };
 	const struct fake_setup setup = { .trick = FAKE_HOLDS };
-	struct test_disk disk = test_disk_open(&setup, &options);
+	struct test_disk disk = test_disk_open_hasty(&setup, &options);
 	const struct virtq_driver *ring = &disk.queue->ring;
 	struct ringlane_completion completions[64];
 

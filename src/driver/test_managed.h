@@ -70,16 +70,22 @@ struct test_managed {
 	struct test_tally tally;
 };
 
+static inline void test_managed_start(struct test_managed *it,
+				      const struct ringlane_managed_options *options)
+{
+	struct ringlane_error error = { 0 };
+
+	test_tally_init(&it->tally);
+	if (ringlane_managed_start(it->disk.device, options, &it->managed, &error) < 0)
+		fail_msg("start: %s", error.text);
+}
+
 static inline void test_managed_open(struct test_managed *it, const struct fake_setup *setup,
 				     const struct ringlane_options *device_options,
 				     const struct ringlane_managed_options *options)
 {
-	struct ringlane_error error = { 0 };
-
 	it->disk = test_disk_open(setup, device_options);
-	test_tally_init(&it->tally);
-	if (ringlane_managed_start(it->disk.device, options, &it->managed, &error) < 0)
-		fail_msg("start: %s", error.text);
+	test_managed_start(it, options);
 }
 
 static inline void test_managed_close(struct test_managed *it)
