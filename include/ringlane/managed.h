@@ -226,8 +226,8 @@ struct ringlane_managed_stats {
 	unsigned held_now; /* now */
 	/* steps of the error ladder that were taken */
 	uint64_t late_polls, late_kicks, aborts, lun_resets, nexus_resets;
-	uint64_t resets, reconnects; /* that worked */
-	uint64_t replayed;           /* requests that were put into a ring again */
+	uint64_t queue_resets, resets, reconnects; /* that worked */
+	uint64_t replayed;                         /* requests that were put into a ring again */
 	unsigned zombies; /* of a device that did not let go: neither done nor coming back before it does */
 	uint64_t quiesced, orphaned; /* queues whose last CPU went */
 	unsigned queues, reapers;

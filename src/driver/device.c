@@ -318,6 +318,28 @@ void device_rings_renew(struct ringlane_device *device, int result)
 	device->started = 0;
 }
 
+bool device_can_reset_ring(const struct ringlane_device *device)
+{
+	return device->transport->ops->queue_reset &&
+	       device->info.features_acked >> VIRTIO_F_RING_RESET & 1;
+}
+
+int device_ring_reset(struct ringlane_device *device, unsigned ring, struct error *error)
+{
+	const struct queue_setup setup = setup_of(device, ring);
+	int ret = queue_returned_reserve(device->rings[ring]);
+
+	if (ret == 0)
+		ret = device->transport->ops->queue_reset(device->transport, ring, error);
+	if (ret < 0)
+		return ret;
+	queue_renew(device->rings[ring], &setup, -ECANCELED);
+	ret = queue_start(device, ring, error);
+	if (ret == 0)
+		device->started--; /* it was among them before */
+	return ret;
+}
+
 int device_rings_start(struct ringlane_device *device, struct error *error)
 {
 	int ret = 0;

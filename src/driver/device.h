@@ -73,6 +73,10 @@ bool device_is_gone(const struct ringlane_device *device);
 int device_events_watch(struct ringlane_device *device, struct error *error);
 /* See queue_renew: all of them. */
 void device_rings_renew(struct ringlane_device *device, int result);
+/* One ring alone. Can the device do that? */
+bool device_can_reset_ring(const struct ringlane_device *device);
+/* Its queue is quiet. As ringlane_reset; when it fails, that is still possible. */
+int device_ring_reset(struct ringlane_device *device, unsigned ring, struct error *error);
 /* Tells the device its rings, and that the driver is ready. */
 int device_rings_start(struct ringlane_device *device, struct error *error);
 

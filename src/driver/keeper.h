@@ -36,7 +36,7 @@ struct keeper {
 	cpu_set_t online, leaving;
 	bool quiet; /* recovery: no gate is opened */
 	/* figures; atomic, written by the keeper */
-	uint64_t resets, reconnects;
+	uint64_t queue_resets, resets, reconnects;
 	uint64_t replayed; /* by reapers too */
 	unsigned zombies;
 	/* owner's thread */
@@ -63,6 +63,7 @@ void keeper_tell_broken(struct keeper *keeper);
 
 /* True: the device works (again). */
 bool managed_reset(struct keeper *keeper);
+bool managed_queue_reset(struct keeper *keeper, struct managed_queue *mq);
 bool managed_reconnect(struct keeper *keeper);
 /* With the queue's lock: puts requests that wait for that into the ring. True: some are in, to be published. */
 bool managed_replay_pump(struct managed_queue *mq);

@@ -6,9 +6,9 @@
 
 /* In steps. A notification that was lost shows at once; management functions are waited for where they are sent. */
 static const uint8_t steps_of[LADDER_RUNGS] = {
-	[LADDER_POLL] = 1,      [LADDER_KICK] = 2,        [LADDER_ABORT] = 1,
-	[LADDER_LUN_RESET] = 1, [LADDER_NEXUS_RESET] = 1, [LADDER_DEVICE_RESET] = 1,
-	[LADDER_RECONNECT] = 1,
+	[LADDER_POLL] = 1,         [LADDER_KICK] = 2,        [LADDER_ABORT] = 1,
+	[LADDER_LUN_RESET] = 1,    [LADDER_NEXUS_RESET] = 1, [LADDER_QUEUE_RESET] = 1,
+	[LADDER_DEVICE_RESET] = 1, [LADDER_RECONNECT] = 1,
 };
 
 static enum ladder_rung rung_above(const struct ladder_config *config, enum ladder_rung rung)

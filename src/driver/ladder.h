@@ -19,6 +19,7 @@ enum ladder_rung {
 	LADDER_ABORT,        /* ABORT TASK of each that is late */
 	LADDER_LUN_RESET,    /* LOGICAL UNIT RESET */
 	LADDER_NEXUS_RESET,  /* I_T NEXUS RESET */
+	LADDER_QUEUE_RESET,  /* stop its ring alone, confirmed, and start it anew */
 	LADDER_DEVICE_RESET, /* stop the rings, confirmed, and start them anew */
 	LADDER_RECONNECT,    /* hang up, and look for the device again */
 	LADDER_FAIL, /* nothing is left: the queue takes no more requests, and those in it are zombies */

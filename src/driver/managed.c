@@ -324,6 +324,7 @@ static void ladder_stats_add(const struct keeper *keeper, struct ringlane_manage
 		stats->lun_resets += load_relaxed(&taken[LADDER_LUN_RESET]);
 		stats->nexus_resets += load_relaxed(&taken[LADDER_NEXUS_RESET]);
 	}
+	stats->queue_resets = load_relaxed(&keeper->queue_resets);
 	stats->resets = load_relaxed(&keeper->resets);
 	stats->reconnects = load_relaxed(&keeper->reconnects);
 	stats->replayed = load_relaxed(&keeper->replayed);

@@ -5,7 +5,8 @@
  *
  * The first two rungs cost nothing: the queue's own call fd is signalled, as the interrupt that was lost would have done, and
  * the doorbell is rung again whatever the device said about wanting it. Task management is for SCSI; when it works the
- * commands come back by themselves, and are put in again as after a reset when they may be. After that the device is stopped, which gives back what it has confirmed to have let go.
+ * commands come back by themselves, and are put in again as after a reset when they may be. After that the queue,
+ * and then the device, is stopped, which gives back what it has confirmed to have let go.
  */
 #include "driver/keeper.h"
 
@@ -33,6 +34,8 @@ void managed_ladder_init(struct keeper *keeper)
 	};
 	if (keeper->managed->device->kind == DEVICE_SCSI)
 		keeper->ladder_config.rungs |= RUNGS_OF_SCSI;
+	if (device_can_reset_ring(keeper->managed->device))
+		keeper->ladder_config.rungs |= BIT(LADDER_QUEUE_RESET);
 	if (options->reconnect_ms)
 		keeper->ladder_config.rungs |= BIT(LADDER_RECONNECT);
 }
@@ -159,6 +162,9 @@ static void rung_take(struct keeper *keeper, struct managed_queue *mq, enum ladd
 	case LADDER_NEXUS_RESET:
 		tasks_manage(keeper, RINGLANE_SCSI_I_T_NEXUS_RESET, look);
 		break;
+	case LADDER_QUEUE_RESET:
+		managed_queue_reset(keeper, mq);
+		return;
 	case LADDER_DEVICE_RESET:
 		managed_reset(keeper);
 		return;

@@ -62,6 +62,15 @@ static void queue_go(struct managed_queue *mq)
 		queue_ring(mq->queue);
 }
 
+static void quiet_over(struct keeper *keeper)
+{
+	pthread_mutex_lock(&keeper->lock);
+	keeper->quiet = false;
+	managed_gates_open(keeper);
+	pthread_mutex_unlock(&keeper->lock);
+	managed_flows_try(keeper->managed);
+}
+
 static void quiet_end(struct keeper *keeper)
 {
 	struct ringlane_managed *managed = keeper->managed;
@@ -70,11 +79,27 @@ static void quiet_end(struct keeper *keeper)
 	queue_go(mq);
 	for (unsigned i = 0; i < managed->reaper_count; i++)
 		reaper_unpark(&managed->reapers[i]);
+	quiet_over(keeper);
+}
+
+/* One queue, and its reaper; the other queues take requests. */
+static void queue_quiet_begin(struct keeper *keeper, struct managed_queue *mq)
+{
 	pthread_mutex_lock(&keeper->lock);
-	keeper->quiet = false;
-	managed_gates_open(keeper);
+	keeper->quiet = true;
+	gate_close(steering_gate(&keeper->managed->steering, mq->index));
 	pthread_mutex_unlock(&keeper->lock);
-	managed_flows_try(managed);
+	pthread_mutex_lock(&mq->lock);
+	mq->paused = true;
+	pthread_mutex_unlock(&mq->lock);
+	reaper_park(mq->reaper);
+}
+
+static void queue_quiet_end(struct keeper *keeper, struct managed_queue *mq)
+{
+	queue_go(mq);
+	reaper_unpark(mq->reaper);
+	quiet_over(keeper);
 }
 
 /* ---- replay ---- */
@@ -231,6 +256,13 @@ static void ladders_leave(struct keeper *keeper)
 		keeper->ladders[i].rung = LADDER_GROUND;
 }
 
+/* All rings are new, and who could say that one is broken is kept out: what was said is over. */
+static void troubles_forget(struct keeper *keeper)
+{
+	store_relaxed(&keeper->broken, false);
+	ladders_leave(keeper);
+}
+
 /* ---- reset ---- */
 
 bool managed_reset(struct keeper *keeper)
@@ -248,9 +280,27 @@ bool managed_reset(struct keeper *keeper)
 	else if (!keeper->managed->options.reconnect_ms || ret == -ENOTSUP)
 		queues_give_up(keeper, ret == -ECONNRESET ? ret : -ETIMEDOUT);
 	if (ret == 0)
-		ladders_leave(keeper);
+		troubles_forget(keeper);
 	keeper_doubt_interrupts(keeper);
 	quiet_end(keeper);
+	return ret == 0;
+}
+
+bool managed_queue_reset(struct keeper *keeper, struct managed_queue *mq)
+{
+	struct ringlane_device *device = keeper->managed->device;
+	int ret;
+
+	queue_quiet_begin(keeper, mq);
+	pthread_mutex_lock(&device->lock);
+	ret = device_ring_reset(device, device->ring_first + mq->index, NULL);
+	pthread_mutex_unlock(&device->lock);
+	queue_sort(mq, -ECANCELED, clock_ns()); /* nothing, when it did not stop */
+	if (ret == 0) {
+		store_relaxed(&keeper->queue_resets, keeper->queue_resets + 1);
+		keeper->ladders[mq->index].rung = LADDER_GROUND;
+	}
+	queue_quiet_end(keeper, mq);
 	return ret == 0;
 }
 
@@ -317,7 +367,7 @@ bool managed_reconnect(struct keeper *keeper)
 	else
 		queues_give_up(keeper, ret == -ETIMEDOUT ? ret : -ECONNRESET);
 	if (ret == 0)
-		ladders_leave(keeper);
+		troubles_forget(keeper);
 	quiet_end(keeper);
 	return ret == 0;
 }

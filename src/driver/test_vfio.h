@@ -160,27 +160,32 @@ static inline void queues_make(struct rig *rig)
 				 0);
 }
 
-static inline int queues_start(struct rig *rig, struct error *error)
+static inline int queue_start(struct rig *rig, unsigned index, struct error *error)
 {
 	const struct transport_ops *ops = rig->transport->ops;
+	struct ringlane_queue *queue = rig->queues[index];
+	const struct transport_ring ring = {
+		.size = QUEUE_SIZE,
+		.desc_device = (uintptr_t)queue->ring.memory.desc + queue->shared_delta,
+		.avail_device = (uintptr_t)queue->ring.memory.avail + queue->shared_delta,
+		.used_device = (uintptr_t)queue->ring.memory.used + queue->shared_delta,
+		.kick_fd = queue->kick_fd,
+		.call_fd = queue->call_fd,
+	};
+	int ret = ops->queue_start(rig->transport, index, &ring, error);
+
+	if (ret == 0)
+		ops->queue_doorbell(rig->transport, index, &queue->doorbell);
+	return ret;
+}
+
+static inline int queues_start(struct rig *rig, struct error *error)
+{
 	int ret = 0;
 
-	for (unsigned i = 0; ret == 0 && i < QUEUES; i++) {
-		struct ringlane_queue *queue = rig->queues[i];
-		const struct transport_ring ring = {
-			.size = QUEUE_SIZE,
-			.desc_device = (uintptr_t)queue->ring.memory.desc + queue->shared_delta,
-			.avail_device = (uintptr_t)queue->ring.memory.avail + queue->shared_delta,
-			.used_device = (uintptr_t)queue->ring.memory.used + queue->shared_delta,
-			.kick_fd = queue->kick_fd,
-			.call_fd = queue->call_fd,
-		};
-
-		ret = ops->queue_start(rig->transport, i, &ring, error);
-		if (ret == 0)
-			ops->queue_doorbell(rig->transport, i, &queue->doorbell);
-	}
-	return ret == 0 ? ops->start(rig->transport, error) : ret;
+	for (unsigned i = 0; ret == 0 && i < QUEUES; i++)
+		ret = queue_start(rig, i, error);
+	return ret == 0 ? rig->transport->ops->start(rig->transport, error) : ret;
 }
 
 static inline void rig_start(struct rig *rig)

@@ -57,6 +57,11 @@ struct transport_ops {
 	/* Finishes what is in flight. */
 	int (*queue_stop)(struct transport *transport, unsigned index, struct error *error);
 	/*
+	 * One ring stops while the others run on, VIRTIO_F_RING_RESET having been negotiated. 0: confirmed, the device touches
+	 * none of its memory any more, and queue_start is next. -errno: nothing is confirmed, and reset still works. NULL: it cannot.
+	 */
+	int (*queue_reset)(struct transport *transport, unsigned index, struct error *error);
+	/*
 	 * Rings [0, count) stop. 0: it is confirmed, the device touches no memory any more, and is as after set_features with
 	 * the regions it has: queue_start and start are next. -errno: nothing is confirmed; after -ETIMEDOUT no other call
 	 * works but hang_up and close.

@@ -272,6 +272,20 @@ static int queue_stop_vfio(struct transport *transport, unsigned index, struct e
 	return ret;
 }
 
+/* Its doorbell and vector stay; queue_start finds the device running. */
+static int queue_reset_vfio(struct transport *transport, unsigned index, struct error *error)
+{
+	struct transport_vfio *self = self_of(transport);
+	int ret;
+
+	if (!self->running || index >= self->queue_count || !self->queues[index].known)
+		return error_set(error, -ENOTSUP, "queue %u does not run", index);
+	ret = virtio_pci_queue_reset(&self->device, index, error);
+	if (ret == 0)
+		self->queues[index].running = false;
+	return ret;
+}
+
 static int reset_vfio(struct transport *transport, unsigned count, struct error *error)
 {
 	struct transport_vfio *self = self_of(transport);
@@ -341,6 +355,7 @@ static const struct transport_ops ops_vfio = {
 	.queue_doorbell = queue_doorbell_vfio,
 	.queue_vector = queue_vector_vfio,
 	.queue_stop = queue_stop_vfio,
+	.queue_reset = queue_reset_vfio,
 	.reset = reset_vfio,
 	.start = start_vfio,
 	.gone_fd = gone_fd_vfio,

@@ -93,6 +93,28 @@ static void test_start_gives_memory_and_interrupts_before_the_bus(void **state)
 	rig_fini(&rig);
 }
 
+static void test_reset_of_a_queue_leaves_the_others_and_it_starts_anew(void **state)
+{
+	struct error error = { 0 };
+	struct rig rig;
+
+	rig_init(&rig);
+	rig_start(&rig);
+	rig.kernel.trace[0] = '\0';
+	assert_int_equal(rig.transport->ops->queue_reset(rig.transport, 1, &error), 0);
+	for (unsigned i = 0; i < QUEUES; i++)
+		assert_int_equal(rig.pci.queues[i].enable, i != 1);
+	assert_true(rig.pci.status & VIRTIO_CONFIG_S_DRIVER_OK);
+	queue_reads(&rig, 0);
+	assert_int_equal(queue_start(&rig, 1, &error), 0);
+	assert_int_equal(rig.pci.queues[1].enable, 1);
+	assert_int_equal(rig.pci.queues[1].vector, 2);
+	queue_reads(&rig, 1);
+	assert_string_equal(rig.kernel.trace, "");
+	assert_int_equal(rig.transport->ops->queue_reset(rig.transport, QUEUES, &error), -ENOTSUP);
+	rig_fini(&rig);
+}
+
 static void test_stop_of_a_queue_resets_the_device_once(void **state)
 {
 	struct error error = { 0 };
@@ -296,6 +318,7 @@ int main(void)
 		vfio_test(test_doorbell_that_cannot_be_mapped_is_rung_by_the_kick_fd),
 		vfio_test(test_close_resets_then_takes_the_bus_then_unmaps),
 		vfio_test(test_start_gives_memory_and_interrupts_before_the_bus),
+		vfio_test(test_reset_of_a_queue_leaves_the_others_and_it_starts_anew),
 		vfio_test(test_stop_of_a_queue_resets_the_device_once),
 		vfio_test(test_start_after_a_stop_negotiates_again),
 		vfio_test(test_reset_leaves_memory_and_features_and_nothing_else),
