@@ -23,6 +23,7 @@ export PATH=/opt:/bin
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
+echo "init runs" >/dev/console
 mkdir -p /tmp /mnt /run /etc
 ln -s /proc/mounts /etc/mtab
 mount -t tmpfs tmp /tmp
