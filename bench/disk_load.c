@@ -4,11 +4,12 @@
  * job.
  *
  *     disk_load [--scsi=T:L]... [--jobs=N] [--depth=N] [--seconds=S] [--cpus=A,B,…] [--size=BYTES] [--sleep] [--tolerate]
- *               [--reset=T:L] SOCKET
+ *               [--reset=T:L [--resets-per-s=N]] SOCKET...
  *
- * Without --scsi the disk is virtio-blk. With several, job i reads LUN i modulo their number. --sleep waits for interrupts
- * instead of polling. --tolerate counts failed reads instead of ending (a LUN that is reset or unplugged). --reset sends LOGICAL UNIT
- * RESET after LOGICAL UNIT RESET to that LUN through the control queue meanwhile.
+ * Without --scsi the disk is virtio-blk. With several, job i reads LUN i modulo their number; with several sockets, by device i
+ * modulo theirs, each of which has a queue for every job. --sleep waits for interrupts instead of polling. --tolerate counts failed
+ * reads instead of ending (a LUN that is reset or unplugged). --reset sends LOGICAL UNIT RESET after LOGICAL UNIT RESET to that LUN of
+ * the first device through the control queue meanwhile.
  *
  * Prints one JSON object: for each job reads per second, latency in microseconds, failed reads; and how many resets were answered.
  */
@@ -25,11 +26,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define RING_SIZE 256u
 #define DEPTH_MAX 64u
 #define DATA_BYTES 4096u
 #define JOBS_MAX 16u
+#define DEVICES_MAX 4u
 #define GIVE_UP_NS (30 * NS_PER_S)
 
 struct lun {
@@ -42,6 +45,7 @@ struct request {
 };
 
 struct job {
+	struct ringlane_device *device;
 	struct ringlane_queue *queue;
 	struct ringlane_lun *lun; /* NULL: virtio-blk */
 	struct request requests[DEPTH_MAX];
@@ -61,8 +65,10 @@ static struct {
 	uint64_t seconds, size;
 	bool sleeps, tolerate, resets;
 	struct lun reset;
-	const char *socket;
-	struct ringlane_device *device;
+	uint64_t resets_per_s; /* 0: as many as there can be */
+	unsigned device_count;
+	const char *sockets[DEVICES_MAX];
+	struct ringlane_device *devices[DEVICES_MAX];
 	uint64_t reset_count, reset_failed;
 	bool stop;
 } load = { .jobs = 1, .depth = 64, .seconds = 2, .size = 1ull << 30 };
@@ -177,10 +183,19 @@ static void *job_run(void *opaque)
 
 /* ---- resets ---- */
 
+static void wait_until(uint64_t time_ns)
+{
+	struct timespec at = { (time_t)(time_ns / NS_PER_S), (long)(time_ns % NS_PER_S) };
+
+	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
+}
+
 static void *resets_run(void *opaque)
 {
+	uint64_t next_ns = clock_ns();
+
 	while (!load_relaxed(&load.stop)) {
-		int ret = ringlane_scsi_manage(load.device, RINGLANE_SCSI_LOGICAL_UNIT_RESET,
+		int ret = ringlane_scsi_manage(load.devices[0], RINGLANE_SCSI_LOGICAL_UNIT_RESET,
 					       load.reset.target, load.reset.lun, 0,
 					       (unsigned)(GIVE_UP_NS / NS_PER_MS));
 
@@ -190,6 +205,8 @@ static void *resets_run(void *opaque)
 			load.reset_failed++;
 		else
 			load.reset_count++;
+		if (load.resets_per_s)
+			wait_until(next_ns += NS_PER_S / load.resets_per_s);
 	}
 	return opaque;
 }
@@ -252,6 +269,9 @@ static void parse_one(int option)
 		load.resets = true;
 		load.reset = parse_lun(optarg);
 		break;
+	case 'p':
+		load.resets_per_s = strtoull(optarg, NULL, 10);
+		break;
 	default:
 		exit(1);
 	}
@@ -269,17 +289,19 @@ static void parse(int argc, char **argv)
 		{ "sleep", no_argument, NULL, 'S' },
 		{ "tolerate", no_argument, NULL, 'T' },
 		{ "reset", required_argument, NULL, 'r' },
+		{ "resets-per-s", required_argument, NULL, 'p' },
 		{ NULL, 0, NULL, 0 },
 	};
 
 	for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;)
 		parse_one(c);
-	if (optind + 1 != argc || load.jobs < 1 || load.jobs > JOBS_MAX || load.depth < 1 ||
-	    load.depth > DEPTH_MAX || load.size < DATA_BYTES)
-		die("one SOCKET, 1 to 16 jobs, a depth of 1 to 64, at least 4096 bytes");
+	for (; optind < argc && load.device_count < DEVICES_MAX; optind++)
+		load.sockets[load.device_count++] = argv[optind];
+	if (optind < argc || !load.device_count || load.jobs < 1 || load.jobs > JOBS_MAX ||
+	    load.depth < 1 || load.depth > DEPTH_MAX || load.size < DATA_BYTES)
+		die("1 to 4 SOCKETs, 1 to 16 jobs, a depth of 1 to 64, at least 4096 bytes");
 	if (load.resets && !load.lun_count)
 		die("--reset needs --scsi");
-	load.socket = argv[optind];
 }
 
 static void print_results(const struct job *jobs)
@@ -299,7 +321,7 @@ static void print_results(const struct job *jobs)
 	printf("]}\n");
 }
 
-static void open_device(void)
+static void open_device(const char *socket, struct ringlane_device **ret_device)
 {
 	struct ringlane_options options = { .queues = load.jobs, .queue_size = RING_SIZE };
 	struct ringlane_error error;
@@ -308,12 +330,12 @@ static void open_device(void)
 
 	options.mem_size = (size_t)load.jobs * load.depth * DATA_BYTES;
 	if (load.lun_count)
-		snprintf(uri, sizeof(uri), "vhost-user-scsi:%s", load.socket);
+		snprintf(uri, sizeof(uri), "vhost-user-scsi:%s", socket);
 	else
-		snprintf(uri, sizeof(uri), "vhost-user-blk:%s", load.socket);
-	if (ringlane_open(uri, &options, &load.device, &error) < 0)
+		snprintf(uri, sizeof(uri), "vhost-user-blk:%s", socket);
+	if (ringlane_open(uri, &options, ret_device, &error) < 0)
 		die(error.text);
-	ringlane_get_info(load.device, &info);
+	ringlane_get_info(*ret_device, &info);
 	if (info.queues < load.jobs)
 		die("the device has fewer queues than there are jobs");
 }
@@ -324,7 +346,7 @@ static void open_lun(struct job *job, struct lun lun)
 	uint64_t limit = clock_ns() + GIVE_UP_NS;
 	struct ringlane_error error;
 
-	while (ringlane_lun_open(load.device, job->queue, lun.target, lun.lun, &job->lun, &error) <
+	while (ringlane_lun_open(job->device, job->queue, lun.target, lun.lun, &job->lun, &error) <
 	       0)
 		if (!load.tolerate || clock_ns() > limit)
 			die(error.text);
@@ -333,11 +355,13 @@ static void open_lun(struct job *job, struct lun lun)
 static void open_job(struct job *job, unsigned index)
 {
 	struct ringlane_error error;
-	uint8_t *data = ringlane_mem_alloc(load.device, (size_t)load.depth * DATA_BYTES, &error);
+	uint8_t *data;
 
+	job->device = load.devices[index % load.device_count];
+	job->queue = ringlane_queue_get(job->device, index);
+	data = ringlane_mem_alloc(job->device, (size_t)load.depth * DATA_BYTES, &error);
 	if (!data)
 		die(error.text);
-	job->queue = ringlane_queue_get(load.device, index);
 	if (ringlane_queue_depth(job->queue) < load.depth)
 		die("a queue does not hold so many requests");
 	job->random = 88172645463325252ull + index;
@@ -355,7 +379,8 @@ static void close_all(struct job *jobs)
 {
 	for (unsigned i = 0; i < load.jobs; i++)
 		ringlane_lun_close(jobs[i].lun);
-	ringlane_close(load.device);
+	for (unsigned i = 0; i < load.device_count; i++)
+		ringlane_close(load.devices[i]);
 }
 
 int main(int argc, char **argv)
@@ -365,7 +390,8 @@ int main(int argc, char **argv)
 	uint64_t now;
 
 	parse(argc, argv);
-	open_device();
+	for (unsigned i = 0; i < load.device_count; i++)
+		open_device(load.sockets[i], &load.devices[i]);
 	for (unsigned i = 0; i < load.jobs; i++)
 		open_job(&jobs[i], i);
 	now = clock_ns();
