@@ -176,9 +176,11 @@ struct ringlane_request {
 		*flow; /* NULL: that of the LUN or disk, of the order that the policy says */
 	const struct ringlane_lun *lun;              /* SCSI; NULL: the default one */
 	const struct ringlane_scsi_command *command; /* of COMMAND; its user_data is not used */
-	unsigned queue;                              /* RINGLANE_POLICY_PICKED */
-	uint64_t timeout_ns;                         /* 0: as the options say */
-	ringlane_done_fn done;                       /* NULL: nobody wants to know */
+	/* SCSI: NULL, or as ringlane_scsi_want_result, before done is called */
+	struct ringlane_scsi_result *scsi_result;
+	unsigned queue;        /* RINGLANE_POLICY_PICKED */
+	uint64_t timeout_ns;   /* 0: as the options say */
+	ringlane_done_fn done; /* NULL: nobody wants to know */
 	void *user_data;
 };
 

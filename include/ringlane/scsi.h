@@ -202,6 +202,13 @@ RINGLANE_API int ringlane_lun_command(struct ringlane_queue *queue, const struct
  * RINGLANE_SCSI_ABORT_TASK and RINGLANE_SCSI_QUERY_TASK. 0: none, or no SCSI device.
  */
 RINGLANE_API uint64_t ringlane_scsi_tag(const struct ringlane_queue *queue);
+/**
+ * Where the device's answer to the request that was queued last shall be, whichever function queued it: put there before
+ * its completion is reaped, when the answer is not simply good (of a command: always). Until then, and when the request ends
+ * without an answer, response is RINGLANE_SCSI_NONE; so it stays on a queue of another device. Before ringlane_submit.
+ */
+RINGLANE_API void ringlane_scsi_want_result(struct ringlane_queue *queue,
+					    struct ringlane_scsi_result *result);
 
 /**
  * What a result means: 0 or the completion's -errno, and a sentence in text, such as "ILLEGAL REQUEST: logical block address

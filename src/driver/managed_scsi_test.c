@@ -314,6 +314,42 @@ static void test_adapter_when_it_dies_and_comes_back_then_no_error_is_seen(void 
 	rig_close(&rig);
 }
 
+/* Whoever wants to know what the LUN said has it before the callback. */
+static void test_request_when_it_fails_then_the_wanted_result_has_the_sense(void **state)
+{
+	const struct fake_scsi_setup setup = {
+		.luns = 2,
+		.answer = { .status = 2,
+			    .sense_len = 18,
+			    .sense = { 0x70, 0, 7, [7] = 10, [12] = 0x27 } },
+	};
+	struct ringlane_scsi_result results[8];
+	struct rig rig;
+
+	rig_open(&rig, &setup, &one, &by_hand);
+	fake_scsi_set_trick(rig.scsi.fake, FAKE_SCSI_RESPONDS);
+	for (unsigned i = 0; i < 8; i++) {
+		const struct ringlane_request request = {
+			.op = RINGLANE_OP_WRITE,
+			.data = rig.scsi.buffer,
+			.bytes = 512,
+			.lun = rig.luns[i % 2],
+			.scsi_result = i == 5 ? NULL : &results[i],
+			.done = test_tally_done,
+			.user_data = &rig.patient,
+		};
+
+		memset(&results[i], 0x77, sizeof(results[i]));
+		assert_int_equal(ringlane_managed_submit(rig.managed, &request, 1), 1);
+	}
+	assert_int_equal(test_tally_wait(&rig.patient, 8), 8);
+	assert_int_equal(rig.patient.failed, 8);
+	for (unsigned i = 0; i < 8; i++)
+		assert_int_equal(ringlane_scsi_strerror(&results[i], NULL, 0),
+				 i == 5 ? -EPROTO : -EROFS);
+	rig_close(&rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -324,6 +360,7 @@ int main(void)
 		driver_test(test_control_queue_when_it_never_answers_then_the_device_is_reset),
 		driver_test(test_command_when_aborted_for_ever_then_etimedout),
 		driver_test(test_adapter_when_it_dies_and_comes_back_then_no_error_is_seen),
+		driver_test(test_request_when_it_fails_then_the_wanted_result_has_the_sense),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

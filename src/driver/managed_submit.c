@@ -123,8 +123,11 @@ int managed_ring_add(struct ringlane_queue *queue, struct managed_request *slot)
 
 	slot->want.lun = lun_of(queue, &slot->want);
 	ret = slot->want.lun ? ring_add_lun(queue, slot) : ring_add_disk(queue, slot);
-	if (unlikely(queue->kind != QUEUE_BLK) && ret == 0)
+	if (unlikely(queue->kind != QUEUE_BLK) && ret == 0) {
 		slot->tag = ringlane_scsi_tag(queue);
+		if (slot->want.scsi_result)
+			ringlane_scsi_want_result(queue, slot->want.scsi_result);
+	}
 	return ret;
 }
 

@@ -71,7 +71,8 @@ struct queue_scsi {
 	struct scsi_slot *slots;           /* by id */
 	struct ringlane_completion *stash; /* reaped while something else was waited for */
 	/* written for each request */
-	uint64_t tag; /* of the last one */
+	uint64_t tag;       /* of the last one */
+	uint16_t id_queued; /* its id */
 	unsigned stashed, stash_first;
 	bool scratch_busy; /* a command that was given up may write to it */
 };

@@ -70,7 +70,7 @@ int scsi_errno(unsigned response, unsigned status, const uint8_t *sense, unsigne
 enum scsi_kind {
 	SCSI_TRANSFER,  /* a residual is an error */
 	SCSI_PLAIN,     /* nothing to be looked at but how it went */
-	SCSI_COMMAND,   /* target: struct ringlane_scsi_result, or NULL */
+	SCSI_COMMAND,   /* its result is wanted whatever it is */
 	SCSI_GET_ID,    /* target: char[20]; the page is in the request's ranges */
 	SCSI_SYNC,      /* target: struct scsi_sync. No completion of the caller's */
 	SCSI_ABANDONED, /* a SCSI_SYNC that nobody waits for any more */
@@ -79,9 +79,10 @@ enum scsi_kind {
 /* A request that is out; the device cannot reach it. */
 struct scsi_slot {
 	uint8_t kind;
+	uint8_t attentions; /* how often it was sent again */
 	uint32_t data_bytes;
 	void *target;
-	unsigned attentions; /* how often it was sent again */
+	struct ringlane_scsi_result *result; /* where it is wanted; NULL: nowhere */
 };
 
 struct scsi_sync {

@@ -81,7 +81,7 @@ static inline int transfer_add(struct ringlane_queue *queue, const struct ringla
 		.cdb_len = CDB_BYTES,
 		.direction = write ? RINGLANE_SCSI_DATA_OUT : RINGLANE_SCSI_DATA_IN,
 		.segments = segments,
-		.slot = { SCSI_TRANSFER, bytes, NULL },
+		.slot = { .kind = SCSI_TRANSFER, .data_bytes = bytes },
 		.user_data = user_data,
 	};
 	int ret;
@@ -206,7 +206,7 @@ int ringlane_lun_flush(struct ringlane_queue *queue, const struct ringlane_lun *
 	if (ret < 0)
 		return ret;
 	return simple_add(queue, lun, cdb, RINGLANE_SCSI_NO_DATA, (struct virtq_sg){ 0 },
-			  (struct scsi_slot){ SCSI_PLAIN, 0, NULL }, user_data);
+			  (struct scsi_slot){ .kind = SCSI_PLAIN }, user_data);
 }
 
 /* SBC-4, 5.33: its limit is of all descriptors together. */
@@ -246,7 +246,7 @@ int ringlane_lun_discard(struct ringlane_queue *queue, const struct ringlane_lun
 	put16(cdb + 7, (uint16_t)bytes);
 	return simple_add(queue, lun, cdb, RINGLANE_SCSI_DATA_OUT,
 			  (struct virtq_sg){ queue_shared_addr(queue, list), bytes },
-			  (struct scsi_slot){ SCSI_PLAIN, bytes, NULL }, user_data);
+			  (struct scsi_slot){ .kind = SCSI_PLAIN, .data_bytes = bytes }, user_data);
 }
 
 int ringlane_lun_write_zeroes(struct ringlane_queue *queue, const struct ringlane_lun *lun,
@@ -276,7 +276,9 @@ int ringlane_lun_write_zeroes(struct ringlane_queue *queue, const struct ringlan
 	put64(cdb + 2, range->offset >> lun->block_shift);
 	put32(cdb + 10, (uint32_t)(range->bytes >> lun->block_shift));
 	return simple_add(queue, lun, cdb, ndob ? RINGLANE_SCSI_NO_DATA : RINGLANE_SCSI_DATA_OUT,
-			  zeroes, (struct scsi_slot){ SCSI_PLAIN, zeroes.len, NULL }, user_data);
+			  zeroes,
+			  (struct scsi_slot){ .kind = SCSI_PLAIN, .data_bytes = zeroes.len },
+			  user_data);
 }
 
 int ringlane_lun_compare_and_write(struct ringlane_queue *queue, const struct ringlane_lun *lun,
@@ -309,7 +311,7 @@ int ringlane_lun_compare_and_write(struct ringlane_queue *queue, const struct ri
 		.cdb_len = CDB_BYTES,
 		.direction = RINGLANE_SCSI_DATA_OUT,
 		.segments = (unsigned)segments,
-		.slot = { SCSI_TRANSFER, (uint32_t)(2 * bytes), NULL },
+		.slot = { .kind = SCSI_TRANSFER, .data_bytes = (uint32_t)(2 * bytes) },
 		.user_data = user_data,
 	};
 	ret = scsi_request_add(queue, queue->sg, &request);
@@ -376,5 +378,7 @@ int scsi_queue_get_id(struct ringlane_queue *queue, char *id, void *user_data)
 	memset(page, 0, ID_PAGE_BYTES);
 	return simple_add(queue, lun, cdb, RINGLANE_SCSI_DATA_IN,
 			  (struct virtq_sg){ queue_shared_addr(queue, page), ID_PAGE_BYTES },
-			  (struct scsi_slot){ SCSI_GET_ID, ID_PAGE_BYTES, id }, user_data);
+			  (struct scsi_slot){
+				  .kind = SCSI_GET_ID, .data_bytes = ID_PAGE_BYTES, .target = id },
+			  user_data);
 }

@@ -100,6 +100,7 @@ int scsi_request_add(struct ringlane_queue *queue, struct virtq_sg *sg,
 	assert(queue_request(queue, id) == header);
 	queue->scsi.slots[id] = request->slot;
 	queue->user_data[id] = request->user_data;
+	queue->scsi.id_queued = id;
 	if (likely(request->slot.kind != SCSI_SYNC))
 		queue->in_flight++;
 	return id;
@@ -112,6 +113,16 @@ uint64_t ringlane_scsi_tag(const struct ringlane_queue *queue)
 {
 	return queue->kind == QUEUE_SCSI && (queue->scsi.tag & TAG_COUNT_MASK) ? queue->scsi.tag :
 										 0;
+}
+
+void ringlane_scsi_want_result(struct ringlane_queue *queue, struct ringlane_scsi_result *result)
+{
+	result->response = RINGLANE_SCSI_NONE;
+	result->status = SCSI_STATUS_NEVER;
+	result->status_qualifier = 0;
+	result->residual = result->sense_len = 0;
+	if (queue->kind == QUEUE_SCSI)
+		queue->scsi.slots[queue->scsi.id_queued].result = result;
 }
 
 /* ---- commands as bytes ---- */
@@ -154,7 +165,9 @@ int ringlane_lun_command(struct ringlane_queue *queue, const struct ringlane_lun
 		.attribute = (uint8_t)command->attribute,
 		.direction = command->direction,
 		.segments = (unsigned)segments,
-		.slot = { SCSI_COMMAND, (uint32_t)bytes, command->result },
+		.slot = { .kind = SCSI_COMMAND,
+			  .data_bytes = (uint32_t)bytes,
+			  .result = command->result },
 		.user_data = command->user_data,
 	};
 	ret = scsi_request_add(queue, queue->sg, &request);
@@ -206,13 +219,9 @@ static int id_copy(const struct ringlane_queue *queue, uint16_t id, char *to)
 static slow_path int result_of(struct ringlane_queue *queue, uint16_t id, struct response response)
 {
 	const struct scsi_slot *slot = &queue->scsi.slots[id];
-	struct ringlane_scsi_result own, *result = &own;
+	struct ringlane_scsi_result own, *result = slot->result ? slot->result : &own;
 	int ret;
 
-	if (slot->kind == SCSI_COMMAND && slot->target)
-		result = slot->target;
-	else if (slot->kind == SCSI_SYNC)
-		result = &((struct scsi_sync *)slot->target)->result;
 	result_fill(queue, id, response, result);
 	ret = scsi_errno(result->response, result->status, result->sense, result->sense_len);
 	if (ret == 0 && slot->kind == SCSI_GET_ID)

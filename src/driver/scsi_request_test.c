@@ -154,6 +154,84 @@ static void test_read_when_bytes_are_missing_then_that_is_no_success(void **stat
 	test_scsi_close(&scsi);
 }
 
+/* Requests for blocks, of each shape. Returns what queueing did. */
+static int block_request(struct test_scsi *scsi, unsigned shape)
+{
+	const struct ringlane_range range = { 0, 512 };
+
+	switch (shape) {
+	case 0:
+		return ringlane_read(scsi->queue, scsi->buffer, 512, 0, NULL);
+	case 1:
+		return ringlane_write(scsi->queue, scsi->buffer, 512, 0, NULL);
+	case 2:
+		return ringlane_flush(scsi->queue, NULL);
+	case 3:
+		return ringlane_discard(scsi->queue, &range, 1, NULL);
+	case 4:
+		return ringlane_write_zeroes(scsi->queue, &range, 1, 0, NULL);
+	}
+	return ringlane_get_id(scsi->queue, (char *)scsi->buffer, NULL);
+}
+
+#define SHAPES 6
+
+static void test_wanted_result_when_a_block_request_fails_then_it_has_the_sense(void **state)
+{
+	struct test_scsi scsi = open_for(&(struct fake_scsi_answer){ SENSE(5, 0x21, 0) });
+	struct ringlane_scsi_result results[SHAPES];
+	char text[128];
+
+	for (unsigned i = 0; i < SHAPES; i++) {
+		assert_int_equal(block_request(&scsi, i), 0);
+		memset(&results[i], 0x77, sizeof(results[i]));
+		ringlane_scsi_want_result(scsi.queue, &results[i]);
+		assert_int_equal(results[i].response, RINGLANE_SCSI_NONE);
+	}
+	for (unsigned i = 0; i < SHAPES; i++)
+		assert_int_equal(test_scsi_finish(&scsi, 0), -ERANGE);
+	for (unsigned i = 0; i < SHAPES; i++) {
+		assert_int_equal(ringlane_scsi_strerror(&results[i], text, sizeof(text)), -ERANGE);
+		assert_string_equal(
+			text,
+			"ILLEGAL REQUEST: logical block address out of range (sense 5/21/00)");
+	}
+	test_scsi_close(&scsi);
+}
+
+static void test_wanted_result_when_bytes_are_missing_then_it_says_how_many(void **state)
+{
+	struct test_scsi scsi = open_for(&(struct fake_scsi_answer){ .residual = 24 });
+	struct ringlane_scsi_result result;
+	char text[128];
+
+	assert_int_equal(block_request(&scsi, 0), 0);
+	ringlane_scsi_want_result(scsi.queue, &result);
+	assert_int_equal(test_scsi_finish(&scsi, 0), -ENODATA);
+	assert_int_equal(ringlane_scsi_strerror(&result, text, sizeof(text)), 0);
+	assert_string_equal(text, "GOOD, but 24 bytes were not transferred");
+	test_scsi_close(&scsi);
+}
+
+/* Neither by a good end, nor by one without an answer, nor for the next request. */
+static void test_wanted_result_when_there_is_no_bad_answer_then_it_says_none(void **state)
+{
+	struct test_scsi scsi = test_scsi_open(&(struct fake_scsi_setup){ 0 }, &one_queue);
+	struct ringlane_scsi_result result;
+
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(block_request(&scsi, 0), 0);
+		ringlane_scsi_want_result(scsi.queue, &result);
+		assert_int_equal(test_scsi_finish(&scsi, 0), i ? -EPROTO : 0);
+		assert_int_equal(result.response, RINGLANE_SCSI_NONE);
+		fake_scsi_set_trick(scsi.fake, FAKE_SCSI_NO_RESPONSE);
+	}
+	memset(&result, 0x77, sizeof(result));
+	assert_int_equal(test_scsi_read(&scsi), -EPROTO);
+	assert_int_equal(result.response, 0x77);
+	test_scsi_close(&scsi);
+}
+
 /* The response before was a good one. */
 static void test_result_when_nothing_was_written_then_that_is_no_success(void **state)
 {
@@ -442,6 +520,9 @@ int main(void)
 		driver_test(test_result_when_any_answer_then_the_documented_error),
 		driver_test(test_result_when_lengths_are_lies_then_they_are_cut),
 		driver_test(test_read_when_bytes_are_missing_then_that_is_no_success),
+		driver_test(test_wanted_result_when_a_block_request_fails_then_it_has_the_sense),
+		driver_test(test_wanted_result_when_bytes_are_missing_then_it_says_how_many),
+		driver_test(test_wanted_result_when_there_is_no_bad_answer_then_it_says_none),
 		driver_test(test_result_when_nothing_was_written_then_that_is_no_success),
 		driver_test(test_requests_when_lun_has_attentions_then_they_are_sent_again),
 		driver_test(test_request_when_attentions_never_end_then_erestart),

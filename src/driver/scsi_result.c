@@ -223,6 +223,13 @@ static void words_of_status(unsigned status, char *text, size_t size)
 	snprintf(text, size, "the device gave a status that there is not: %02xh", status);
 }
 
+static void words_add_residual(uint32_t residual, char *text, size_t size)
+{
+	size_t used = strlen(text);
+
+	snprintf(text + used, size - used, ", but %u bytes were not transferred", residual);
+}
+
 int ringlane_scsi_strerror(const struct ringlane_scsi_result *result, char *text, size_t size)
 {
 	unsigned sense_len = MIN(result->sense_len, RINGLANE_SCSI_SENSE_MAX);
@@ -238,6 +245,8 @@ int ringlane_scsi_strerror(const struct ringlane_scsi_result *result, char *text
 		words_of_sense(&sense, text, size);
 	} else {
 		words_of_status(result->status, text, size);
+		if (ret == 0 && result->residual)
+			words_add_residual(result->residual, text, size);
 	}
 	return ret;
 }

@@ -28,7 +28,10 @@ static int exec_queue(struct ringlane_queue *queue, const struct scsi_exec *exec
 		.cdb_len = sizeof(exec->cdb),
 		.direction = exec->direction,
 		.segments = exec->direction == RINGLANE_SCSI_NO_DATA ? 0 : 1,
-		.slot = { SCSI_SYNC, exec->bytes, sync },
+		.slot = { .kind = SCSI_SYNC,
+			  .data_bytes = exec->bytes,
+			  .target = sync,
+			  .result = &sync->result },
 	};
 
 	assert(exec->bytes <= QUEUE_SCRATCH_BYTES);

@@ -38,7 +38,8 @@ struct bench {
 	struct bench_progress progress;
 	FILE *output; /* until the report is written */
 	uint64_t start_ns, end_ns;
-	uint64_t stamp; /* of blocks to verify: grows from run to run */
+	uint64_t stamp;    /* of blocks to verify: grows from run to run */
+	char lun_name[32]; /* of jobs that fail; "" when there are no LUNs */
 };
 
 static bool stop; /* atomic; set by a signal or by a job that failed */
@@ -82,6 +83,18 @@ static int disk_open_with(struct bench *bench, unsigned queues, unsigned queue_s
 	if (ret == 0)
 		ringlane_get_info(bench->disk, &bench->info);
 	return ret;
+}
+
+static void disk_name(struct bench *bench)
+{
+	const struct ringlane_lun *lun = ringlane_lun_default(bench->disk);
+	struct ringlane_lun_info info;
+
+	if (!lun)
+		return;
+	ringlane_lun_get_info(lun, &info);
+	snprintf(bench->lun_name, sizeof(bench->lun_name), "target %u, LUN %u: ", info.unit.target,
+		 info.unit.lun);
 }
 
 /* 0: one per CPU, if the disk has so many. */
@@ -187,10 +200,23 @@ static void job_free(struct bench_job *job)
 	free(job->free_slots);
 	free(job->inbox);
 	free(job->pending);
+	free(job->answers);
 	free(job);
 }
 
 static void job_finished(struct bench_job *job, void *opaque);
+
+static bool job_alloc(struct bench_job *job, uint64_t depth, bool has_luns)
+{
+	job->wake_fd = event_fd_new();
+	job->slots = zeroed(depth, sizeof(*job->slots));
+	job->free_slots = zeroed(depth, sizeof(struct bench_slot *));
+	job->inbox = zeroed(depth, sizeof(*job->inbox));
+	job->pending = zeroed(depth, sizeof(*job->pending));
+	job->answers = has_luns ? zeroed(depth, sizeof(*job->answers)) : NULL;
+	return job->wake_fd >= 0 && job->slots && job->free_slots && job->inbox && job->pending &&
+	       (job->answers || !has_luns);
+}
 
 static struct bench_job *job_new(struct bench *bench, unsigned index, int cpu)
 {
@@ -207,12 +233,8 @@ static struct bench_job *job_new(struct bench *bench, unsigned index, int cpu)
 	job->stop = &stop;
 	job->finished = job_finished;
 	job->finished_opaque = &bench->progress;
-	job->wake_fd = event_fd_new();
-	job->slots = zeroed(options->depth, sizeof(*job->slots));
-	job->free_slots = zeroed(options->depth, sizeof(struct bench_slot *));
-	job->inbox = zeroed(options->depth, sizeof(*job->inbox));
-	job->pending = zeroed(options->depth, sizeof(*job->pending));
-	if (job->wake_fd < 0 || !job->slots || !job->free_slots || !job->inbox || !job->pending) {
+	job->disk = bench->lun_name;
+	if (!job_alloc(job, options->depth, bench->lun_name[0])) {
 		job_free(job);
 		return NULL;
 	}
@@ -273,6 +295,7 @@ static int jobs_make(struct bench *bench, struct error *error)
 	int cpu = -1, ret = ports_make(bench, error);
 	struct timespec now;
 
+	disk_name(bench);
 	clock_gettime(CLOCK_REALTIME, &now);
 	bench->stamp = (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
 	if (ret == 0 && options->cpus_allowed)

@@ -122,6 +122,8 @@ struct bench_job {
 	void *finished_opaque;
 	const bool *stop; /* atomic: somebody wants all jobs to end */
 	struct bench_slot *slots;
+	struct ringlane_scsi_result *answers; /* one for each slot; NULL: no SCSI disk */
+	const char *disk; /* which, before a failure's words: "" or "target 0, LUN 0: " */
 	/* the thread's */
 	cache_aligned struct bench_work work;
 	struct bench_slot **free_slots;

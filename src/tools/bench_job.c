@@ -126,6 +126,22 @@ static void request_check(struct bench_job *job, const struct bench_slot *slot)
 	job_fail(job, -EILSEQ, slot, what);
 }
 
+/* A request has failed: the sentence of its LUN, when it has answered, else that of the error. */
+static void request_fail(struct bench_job *job, const struct bench_slot *slot, int code)
+{
+	const struct ringlane_scsi_result *answer =
+		job->answers ? &job->answers[slot - job->slots] : NULL;
+	char sentence[160], what[256];
+
+	if (!answer || answer->response == RINGLANE_SCSI_NONE) {
+		job_fail(job, code, slot, strerrordesc_np(-code));
+		return;
+	}
+	ringlane_scsi_strerror(answer, sentence, sizeof(sentence));
+	snprintf(what, sizeof(what), "%s%s", job->disk, sentence);
+	job_fail(job, code, slot, what);
+}
+
 static inline void request_end(struct bench_job *job, const struct ringlane_completion *completion)
 {
 	struct bench_slot *slot = completion->user_data;
@@ -137,8 +153,7 @@ static inline void request_end(struct bench_job *job, const struct ringlane_comp
 		if (completion->result == -ECONNRESET)
 			loop_fail(job, completion->result);
 		else
-			job_fail(job, completion->result, slot,
-				 strerrordesc_np(-completion->result));
+			request_fail(job, slot, completion->result);
 		return;
 	}
 	side->ios++;

@@ -51,6 +51,7 @@ void bench_managed_begin(struct bench_job *job, struct bench_slot *slot)
 		.bytes = job->options->block_size,
 		.offset = slot->offset,
 		.flow = job->port->flow,
+		.scsi_result = job->answers ? &job->answers[slot - job->slots] : NULL,
 		.done = on_done,
 		.user_data = slot,
 	};

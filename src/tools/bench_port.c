@@ -29,14 +29,19 @@ int bench_port_begin(struct bench_job *job, struct bench_slot *slot)
 {
 	size_t size = job->options->block_size;
 	struct ringlane_queue *queue = job->port->queue;
+	int ret;
 
 	if (job->port->managed) {
 		bench_managed_begin(job, slot);
 		return 0;
 	}
 	if (slot->direction == BENCH_READ)
-		return ringlane_read(queue, slot->buffer, size, slot->offset, slot);
-	return ringlane_write(queue, slot->buffer, size, slot->offset, slot);
+		ret = ringlane_read(queue, slot->buffer, size, slot->offset, slot);
+	else
+		ret = ringlane_write(queue, slot->buffer, size, slot->offset, slot);
+	if (job->answers && ret == 0)
+		ringlane_scsi_want_result(queue, &job->answers[slot - job->slots]);
+	return ret;
 }
 
 static int reap_alone(struct bench_job *job, struct ringlane_completion *completions)

@@ -6,6 +6,7 @@ usage: tests/integration/ringlane_scsi.py PATH-OF-RINGLANED BUILD-DIRECTORY
 """
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +66,24 @@ class Driver(Case):
         words = ["--rw=randwrite", "--bs=4k", "--size=4m", "--iodepth=16", "--numjobs=2", "--verify=crc32c", "--output-format=json"]
         report = json.loads(self.run_program("src/tools/ringlane", "bench", self.uri("?lun=1"), *words))
         self.assertEqual(report["jobs"][0]["error"], 0)
+
+    def test_bench_when_a_lun_fails_then_one_line_names_it_and_its_sense(self):
+        bad = ["--blockdev", "error,node-name=bad,file=n0,ops.0=read,error=EIO,offset=1M,bytes=4k"]
+        full = ["--blockdev", "error,node-name=full,file=n1,ops.0=write,error=ENOSPC,offset=1M"]
+        disks = [*self.disk("bad", 1), *self.disk("full", 300)]
+        self.daemon(*self.ram("n0"), *bad, *self.ram("n1"), *full, *self.adapter(), *disks)
+        where = f"at {1 << 20}: target 0, LUN"
+        cases = {
+            "?lun=1": ("--rw=read", f"read {where} 1: MEDIUM ERROR: unrecovered read error (sense 3/11/00)"),
+            "?lun=300": ("--rw=write", f"write {where} 300: DATA PROTECT: space allocation failed (sense 7/27/07)"),
+        }
+        for query, (kind, sentence) in cases.items():
+            for way in ([], ["--managed"], ["--hipri"], ["--numjobs=3", "--queues=1"]):
+                with self.subTest(query=query, way=way):
+                    command = [BUILD / "src/tools/ringlane", "bench", self.uri(query), kind, "--size=2m", *way]
+                    done = subprocess.run(command, text=True, capture_output=True, timeout=SECONDS)
+                    self.assertEqual(done.returncode, 1)
+                    self.assertRegex(done.stderr, rf"^ringlane bench: job \d: {re.escape(sentence)}\n$")
 
     def watch(self, count, query=""):
         """examples/scsi_events; what it has said so far by lines()."""
