@@ -62,7 +62,7 @@ enum ringlane_replay {
 enum ringlane_queue_event {
 	RINGLANE_QUEUE_ACTIVE, /* a CPU of it is back: takes requests */
 	RINGLANE_QUEUE_INACTIVE, /* its last CPU went, and its requests are done: asks for no interrupts */
-	RINGLANE_QUEUE_ORPHANED, /* they were not done in options.quiesce_ms; they are polled for on other CPUs */
+	RINGLANE_QUEUE_ORPHANED, /* they were not done in options.quiesce_ms: looked for every ms on other CPUs */
 };
 
 /** Members that are 0 have the value said here. */

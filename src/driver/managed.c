@@ -360,13 +360,11 @@ int ringlane_managed_get_queue_stats(const struct ringlane_managed *managed, uns
 {
 	const struct iopoll_counts *counts;
 	const struct managed_queue *mq;
-	const struct gate *gate;
 
 	if (queue >= managed->queue_count)
 		return -EINVAL;
 	mq = &managed->queues[queue];
 	counts = &mq->source.counts;
-	gate = steering_gate(&managed->steering, queue);
 	*ret_stats = (struct ringlane_queue_stats){
 		.submitted = load_relaxed(&mq->submitted),
 		.completed = load_relaxed(&mq->completed),
@@ -382,9 +380,9 @@ int ringlane_managed_get_queue_stats(const struct ringlane_managed *managed, uns
 		.coalesced = load_relaxed(&counts->coalesced),
 		.deadlines = load_relaxed(&counts->deadlines),
 		.local = load_relaxed(&mq->local),
-		.in_flight = (unsigned)gate_count(gate),
+		.in_flight = (unsigned)gate_count(mq->gate),
 		.reaper = mq->reaper->index,
-		.active = gate_is_active(gate) && !load_relaxed(&mq->closed),
+		.active = gate_is_active(mq->gate) && !load_relaxed(&mq->closed),
 	};
 	return 0;
 }

@@ -28,7 +28,7 @@
 #define MANAGED_WEIGHT_MAX 256u
 #define MANAGED_REAPERS_MAX 256u
 #define MANAGED_HELD_MAX 1024u     /* slots of held requests */
-#define MANAGED_TICK_NS 1000000ull /* between two looks at held requests */
+#define MANAGED_TICK_NS 1000000ull /* between two looks at held requests, at orphaned queues */
 #define MANAGED_STOP_MS_DEFAULT 5000u
 #define MANAGED_LUNS_MAX 256u /* with flows of their own; a power of two */
 #define MANAGED_QUIESCE_MS_DEFAULT 1000u
@@ -71,10 +71,12 @@ struct managed_queue {
 	struct reaper *reaper;
 	struct ringlane_managed *managed;
 	/* under keeper.lock */
-	bool offline; /* its last CPU went */
-	bool muted;   /* and it is quiet: asks for no calls; atomic */
+	bool offline;  /* its last CPU went */
+	bool muted;    /* and it is quiet: asks for no calls; atomic */
+	bool orphaned; /* or is not quiet yet: its reaper looks at every tick; atomic */
 	uint64_t drain_deadline_ns;
 	/* set up once */
+	struct gate *gate;
 	struct managed_request *slots;
 	unsigned slot_count, index;
 };
@@ -137,9 +139,9 @@ void managed_steering_fini(struct ringlane_managed *managed);
 void managed_interrupts_place(struct ringlane_managed *managed);
 /* CPUs that queues may be spread over. */
 unsigned managed_cpu_count(const struct ringlane_managed_options *options);
-/* Puts a reaper's thread where its queues are, or where it can be when those CPUs are not among online. */
+/* Puts a reaper's thread where its queues are, or where it can be when those CPUs are not among those that are left. */
 void managed_pin_left(const struct ringlane_managed *managed, unsigned reaper,
-		      const cpu_set_t *online);
+		      const cpu_set_t *left);
 /* Puts a reaper's thread where its queues are. */
 void managed_pin(const struct ringlane_managed *managed, unsigned reaper, pthread_t thread);
 

@@ -96,7 +96,10 @@ static int steering_make(struct ringlane_managed *managed, const struct steer_po
 	if (ret < 0)
 		return ret;
 	domains_fill(managed, domain_of_queue);
-	return steering_init(&managed->steering, &config);
+	ret = steering_init(&managed->steering, &config);
+	for (unsigned i = 0; ret == 0 && i < managed->queue_count; i++)
+		managed->queues[i].gate = steering_gate(&managed->steering, i);
+	return ret;
 }
 
 int managed_steering_init(struct ringlane_managed *managed, const struct steer_policy *policy,
@@ -167,14 +170,14 @@ void managed_pin(const struct ringlane_managed *managed, unsigned reaper, pthrea
 }
 
 void managed_pin_left(const struct ringlane_managed *managed, unsigned reaper,
-		      const cpu_set_t *online)
+		      const cpu_set_t *left)
 {
 	const struct reaper *it = &managed->reapers[reaper];
-	cpu_set_t set, left;
+	cpu_set_t own;
 
-	reaper_cpus(managed, reaper, &set);
-	if (!CPU_COUNT(&set) || !it->started)
+	reaper_cpus(managed, reaper, &own);
+	if (!CPU_COUNT(&own) || !it->started)
 		return;
-	CPU_AND(&left, &set, online);
-	pthread_setaffinity_np(it->thread, sizeof(left), CPU_COUNT(&left) ? &left : online);
+	CPU_AND(&own, &own, left);
+	pthread_setaffinity_np(it->thread, sizeof(own), CPU_COUNT(&own) ? &own : left);
 }

@@ -3,10 +3,11 @@
  * CPUs that come and go under a managed device.
  *
  * The last CPU of a queue goes: its gate closes; who was inside is waited for, at most quiesce_ms; then the queue is
- * INACTIVE and does not ask for interrupts. Past the deadline it is ORPHANED: its ring stays, and its reaper, which runs on
- * CPUs that are left, polls it on as the adopter; when the last request is over it is INACTIVE after all. The first CPU comes
- * back: the reaper is put there and the interrupt asked for, then the gate opens. Submitters of a closed queue go to
- * another one (steering.h).
+ * INACTIVE and does not ask for interrupts. Past the deadline it is ORPHANED: its ring stays, and is looked at every
+ * millisecond, whatever has become of its interrupt; when the last request is over it is INACTIVE after all. Who looks, the
+ * adopter, is the queue's reaper: a thread is not taken away with a CPU, and this one has been put where its other queues
+ * are, or on any CPU that is left, when the gate closed. The first CPU comes back: the reaper is put there and the interrupt
+ * asked for, then the gate opens. Submitters of a closed queue go to another one (steering.h).
  *
  * A queue is never closed when no other one would be open, and one without CPUs of its own is left alone.
  *
@@ -23,11 +24,6 @@
 #define FOR_EACH_QUEUE(mq, managed)                        \
 	for (struct managed_queue *mq = (managed)->queues; \
 	     mq < (managed)->queues + (managed)->queue_count; mq++)
-
-static struct gate *gate_of(const struct managed_queue *mq)
-{
-	return steering_gate(&mq->managed->steering, mq->index);
-}
 
 static void tell(const struct managed_queue *mq, enum ringlane_queue_event event)
 {
@@ -59,8 +55,34 @@ static bool queue_has_cpu(const struct keeper *keeper, const struct managed_queu
 
 /* With the keeper's lock, all of these. */
 
+/* A reaper's thread is bound to no CPU that is away or about to go. */
+static void reaper_pin(const struct keeper *keeper, unsigned reaper)
+{
+	cpu_set_t left;
+
+	CPU_XOR(&left, &keeper->online, &keeper->leaving);
+	CPU_AND(&left, &left, &keeper->online);
+	managed_pin_left(keeper->managed, reaper, CPU_COUNT(&left) ? &left : &keeper->online);
+}
+
+static void queue_adopt(struct managed_queue *mq)
+{
+	store_relaxed(&mq->orphaned, true);
+	add_relaxed(&mq->reaper->orphans, 1);
+	reaper_wake(mq->reaper);
+}
+
+static void queue_unadopt(struct managed_queue *mq)
+{
+	if (!mq->orphaned)
+		return;
+	store_relaxed(&mq->orphaned, false);
+	add_relaxed(&mq->reaper->orphans, -1u);
+}
+
 static void queue_settled(struct managed_queue *mq)
 {
+	queue_unadopt(mq);
 	store_relaxed(&mq->muted, true);
 	event_fd_signal(mq->queue->call_fd); /* its reaper takes the wish for calls back */
 	store_relaxed(&mq->managed->quiesced, mq->managed->quiesced + 1);
@@ -71,10 +93,9 @@ static void queue_go_offline(struct managed_queue *mq)
 {
 	mq->offline = true;
 	mq->drain_deadline_ns = clock_ns() + mq->managed->options.quiesce_ms * NS_PER_MS;
-	managed_pin_left(mq->managed, managed_reaper_of(mq->managed, mq->index),
-			 &mq->managed->keeper->online);
-	gate_close(gate_of(mq));
-	if (gate_settle(gate_of(mq)))
+	reaper_pin(mq->managed->keeper, mq->reaper->index);
+	gate_close(mq->gate);
+	if (gate_settle(mq->gate))
 		queue_settled(mq);
 }
 
@@ -82,12 +103,12 @@ static void queue_go_offline(struct managed_queue *mq)
 static void queue_come_online(struct managed_queue *mq)
 {
 	mq->offline = false;
-	managed_pin_left(mq->managed, managed_reaper_of(mq->managed, mq->index),
-			 &mq->managed->keeper->online);
+	reaper_pin(mq->managed->keeper, mq->reaper->index);
+	queue_unadopt(mq);
 	store_relaxed(&mq->muted, false);
 	event_fd_signal(mq->queue->call_fd); /* its reaper looks, and asks for calls */
 	if (!mq->managed->keeper->quiet && !load_relaxed(&mq->closed))
-		gate_open(gate_of(mq));
+		gate_open(mq->gate);
 	tell(mq, RINGLANE_QUEUE_ACTIVE);
 }
 
@@ -120,7 +141,7 @@ void managed_gates_open(struct keeper *keeper)
 {
 	FOR_EACH_QUEUE(mq, keeper->managed)
 	if (!mq->offline && !load_relaxed(&mq->closed))
-		gate_open(gate_of(mq));
+		gate_open(mq->gate);
 }
 
 /* ---- the keeper's thread ---- */
@@ -129,7 +150,7 @@ void managed_gates_open(struct keeper *keeper)
 static void reapers_pin(struct keeper *keeper)
 {
 	for (unsigned i = 0; i < keeper->managed->reaper_count; i++)
-		managed_pin_left(keeper->managed, i, &keeper->online);
+		reaper_pin(keeper, i);
 }
 
 void managed_cpus_read(struct keeper *keeper)
@@ -155,15 +176,14 @@ void managed_cpus_read(struct keeper *keeper)
 /* True: it is waited for. */
 static bool gate_look(struct managed_queue *mq, uint64_t now_ns)
 {
-	struct gate *gate = gate_of(mq);
-
-	if (!mq->offline || gate_state(gate) == GATE_INACTIVE)
+	if (!mq->offline || gate_state(mq->gate) == GATE_INACTIVE)
 		return false;
-	if (gate_settle(gate)) {
+	if (gate_settle(mq->gate)) {
 		queue_settled(mq);
 		return false;
 	}
-	if (now_ns >= mq->drain_deadline_ns && gate_orphan(gate)) {
+	if (now_ns >= mq->drain_deadline_ns && gate_orphan(mq->gate)) {
+		queue_adopt(mq);
 		store_relaxed(&mq->managed->orphaned, mq->managed->orphaned + 1);
 		tell(mq, RINGLANE_QUEUE_ORPHANED);
 	}
@@ -200,7 +220,7 @@ void managed_cpu_doubt(struct keeper *keeper, unsigned cpu)
 static bool offline_is_done(const struct ringlane_managed *managed)
 {
 	FOR_EACH_QUEUE(mq, managed)
-	if (mq->offline && gate_state(gate_of(mq)) != GATE_INACTIVE)
+	if (mq->offline && gate_state(mq->gate) != GATE_INACTIVE)
 		return false;
 	return true;
 }

@@ -37,7 +37,7 @@ static void quiet_begin(struct keeper *keeper)
 	pthread_mutex_lock(&keeper->lock);
 	keeper->quiet = true;
 	FOR_EACH_QUEUE(mq, managed)
-	gate_close(steering_gate(&managed->steering, mq->index));
+	gate_close(mq->gate);
 	pthread_mutex_unlock(&keeper->lock);
 	FOR_EACH_QUEUE(mq, managed)
 	{
@@ -87,7 +87,7 @@ static void queue_quiet_begin(struct keeper *keeper, struct managed_queue *mq)
 {
 	pthread_mutex_lock(&keeper->lock);
 	keeper->quiet = true;
-	gate_close(steering_gate(&keeper->managed->steering, mq->index));
+	gate_close(mq->gate);
 	pthread_mutex_unlock(&keeper->lock);
 	pthread_mutex_lock(&mq->lock);
 	mq->paused = true;

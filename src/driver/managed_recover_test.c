@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: MIT
-/* Managed devices in trouble: each rung of the ladder, back ends that go and come back, CPUs that go and come back. */
+/* Managed devices in trouble: each rung of the ladder, back ends that go and come back. */
 #include "driver/keeper.h"
 #include "driver/test_managed.h"
 
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
-#include <unistd.h>
 
 #define COUNT 40
 
@@ -355,158 +354,6 @@ static void test_ordered_flow_when_replayed_then_it_keeps_its_order(void **state
 	test_managed_close(&order.it);
 }
 
-/* ---- CPUs ---- */
-
-static void test_offline_when_no_queue_would_be_left_then_ebusy(void **state)
-{
-	struct test_managed it;
-	cpu_set_t mine;
-	int ret = 0;
-
-	test_managed_open(&it, &(struct fake_setup){ 0 }, &two, NULL);
-	assert_int_equal(sched_getaffinity(0, sizeof(mine), &mine), 0);
-	for (unsigned cpu = 0; cpu < CPU_SETSIZE && ret == 0; cpu++)
-		if (CPU_ISSET(cpu, &mine))
-			ret = ringlane_prepare_offline(it.managed, cpu, TEST_DEADLINE_MS);
-	assert_int_equal(ret, -EBUSY);
-	assert_int_equal(ringlane_prepare_offline(it.managed, CPU_SETSIZE, 0), -EINVAL);
-	submit_count(&it, RINGLANE_OP_READ, COUNT);
-	assert_int_equal(test_tally_wait(&it.tally, COUNT), COUNT);
-	test_managed_close(&it);
-}
-
-struct cpus {
-	char folder[64], path[96];
-	unsigned events[3];
-	unsigned first, second; /* two CPUs whose queues are two */
-};
-
-static void cpus_write(const struct cpus *cpus, bool both)
-{
-	char fresh[112];
-	FILE *file;
-
-	snprintf(fresh, sizeof(fresh), "%s.new", cpus->path);
-	file = fopen(fresh, "w");
-	assert_non_null(file);
-	fprintf(file, both ? "0-1023\n" : "0-%u,%u-1023\n", cpus->first - 1, cpus->first + 1);
-	assert_int_equal(fclose(file), 0);
-	assert_int_equal(rename(fresh, cpus->path), 0);
-}
-
-static void cpus_event(void *data, unsigned queue, enum ringlane_queue_event event)
-{
-	struct cpus *cpus = data;
-
-	add_relaxed(&cpus->events[event], 1);
-}
-
-static unsigned queues_active(struct test_managed *it)
-{
-	unsigned active = 0;
-
-	for (unsigned i = 0; i < 2; i++)
-		active += test_queue_stats(it, i).active;
-	return active;
-}
-
-/* False: the machine has one CPU for us. */
-static bool cpus_make(struct cpus *cpus, struct ringlane_managed_options *options)
-{
-	unsigned count = 0;
-	cpu_set_t mine;
-
-	*cpus = (struct cpus){ .first = 0 };
-	assert_int_equal(sched_getaffinity(0, sizeof(mine), &mine), 0);
-	for (unsigned cpu = 0; cpu < CPU_SETSIZE; cpu++)
-		if (CPU_ISSET(cpu, &mine)) {
-			cpus->first = count++ ? cpu : 0; /* the last: there is one before it */
-		}
-	if (count < 2)
-		return false;
-	snprintf(cpus->folder, sizeof(cpus->folder), "/tmp/ringlane-cpus-XXXXXX");
-	assert_non_null(mkdtemp(cpus->folder));
-	snprintf(cpus->path, sizeof(cpus->path), "%s/online", cpus->folder);
-	cpus_write(cpus, true);
-	options->cpu_folder = cpus->folder;
-	options->queue_event = cpus_event;
-	options->queue_event_data = cpus;
-	return true;
-}
-
-static void cpus_free(struct cpus *cpus)
-{
-	unlink(cpus->path);
-	rmdir(cpus->folder);
-}
-
-static void test_cpu_when_it_goes_and_comes_then_its_queue_does_too(void **state)
-{
-	struct ringlane_managed_options options = { .policy = RINGLANE_POLICY_PER_CPU };
-	struct test_managed it;
-	struct cpus cpus;
-
-	if (!cpus_make(&cpus, &options))
-		skip();
-	test_managed_open(&it, &(struct fake_setup){ 0 }, &two, &options);
-	for (unsigned round = 1; round <= 3; round++) {
-		cpus_write(&cpus, false);
-		hotplug_poke(it.managed->keeper->hotplug);
-		test_until(load_relaxed(&cpus.events[RINGLANE_QUEUE_INACTIVE]) == round);
-		assert_int_equal(queues_active(&it), 1);
-		submit_count(&it, RINGLANE_OP_READ, COUNT);
-		cpus_write(&cpus, true);
-		hotplug_poke(it.managed->keeper->hotplug);
-		test_until(load_relaxed(&cpus.events[RINGLANE_QUEUE_ACTIVE]) == round);
-		assert_int_equal(queues_active(&it), 2);
-		submit_count(&it, RINGLANE_OP_READ, COUNT);
-		assert_int_equal(test_tally_wait(&it.tally, 2 * COUNT * round), 2 * COUNT * round);
-	}
-	assert_int_equal(it.tally.failed, 0);
-	assert_int_equal(stats_of(&it).quiesced, 3);
-	test_managed_close(&it);
-	cpus_free(&cpus);
-}
-
-/* Its requests are not done in time: told, polled on, and in the end given back. */
-static void test_cpu_when_its_queue_does_not_get_idle_then_it_is_orphaned(void **state)
-{
-	struct ringlane_managed_options options = { .policy = RINGLANE_POLICY_PICKED,
-						    .quiesce_ms = 10 };
-	const struct fake_setup setup = { .trick = FAKE_HOLDS };
-	struct ringlane_request request;
-	struct test_managed it;
-	struct cpus cpus;
-
-	if (!cpus_make(&cpus, &options))
-		skip();
-	test_managed_open(&it, &setup, &two, &options);
-	for (unsigned i = 0; i < 2; i++) {
-		request = test_request(&it, RINGLANE_OP_READ, i);
-		request.queue = i;
-		test_submit(&it, &request);
-	}
-	test_until(fake_disk_taken(it.disk.fake) == 2);
-	assert_int_equal(ringlane_prepare_offline(it.managed, cpus.first, 50), -ETIMEDOUT);
-	test_until(load_relaxed(&cpus.events[RINGLANE_QUEUE_ORPHANED]) == 1);
-	assert_int_equal(stats_of(&it).orphaned, 1);
-	fake_disk_set_trick(it.disk.fake, FAKE_HONEST);
-	fake_disk_release(it.disk.fake);
-	assert_int_equal(test_tally_wait(&it.tally, 2), 2);
-	assert_int_equal(it.tally.failed, 0);
-	test_until(load_relaxed(&cpus.events[RINGLANE_QUEUE_INACTIVE]) == 1);
-	assert_int_equal(ringlane_finish_online(it.managed, cpus.first), 0);
-	assert_int_equal(queues_active(&it), 2);
-	for (unsigned i = 0; i < 2; i++) {
-		request = test_request(&it, RINGLANE_OP_READ, i);
-		request.queue = i;
-		test_submit(&it, &request);
-	}
-	assert_int_equal(test_tally_wait(&it.tally, 4), 4);
-	test_managed_close(&it);
-	cpus_free(&cpus);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -523,9 +370,6 @@ int main(void)
 		driver_test(test_stop_when_the_back_end_is_looked_for_then_it_ends),
 		driver_test(test_ring_when_broken_and_it_may_be_mended_then_no_error_is_seen),
 		driver_test(test_ordered_flow_when_replayed_then_it_keeps_its_order),
-		driver_test(test_offline_when_no_queue_would_be_left_then_ebusy),
-		driver_test(test_cpu_when_it_goes_and_comes_then_its_queue_does_too),
-		driver_test(test_cpu_when_its_queue_does_not_get_idle_then_it_is_orphaned),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -49,6 +49,14 @@ static void queues_schedule(struct reaper *reaper)
 	iopoll_schedule(&reaper->iopoll, &mq->source);
 }
 
+/* Whatever has become of their interrupts. */
+static void orphans_schedule(struct reaper *reaper)
+{
+	FOR_EACH_QUEUE(mq, reaper)
+	if (load_relaxed(&mq->orphaned))
+		iopoll_schedule(&reaper->iopoll, &mq->source);
+}
+
 static bool queues_are_empty(struct reaper *reaper)
 {
 	unsigned used = 0;
@@ -181,13 +189,18 @@ static bool holds(const struct reaper *reaper)
 	return reaper->index == 0 && load_relaxed(&reaper->managed->held_now);
 }
 
+static bool ticks(const struct reaper *reaper)
+{
+	return holds(reaper) || load_relaxed(&reaper->orphans);
+}
+
 static uint64_t sleep_ns(const struct reaper *reaper, enum iopoll_outcome outcome)
 {
 	uint64_t end_ns = iopoll_deadline_ns(&reaper->iopoll), now_ns;
 
 	if (outcome != IOPOLL_IDLE)
 		return 0;
-	if (holds(reaper))
+	if (ticks(reaper))
 		end_ns = MIN(end_ns, reaper->tick_ns);
 	if (end_ns == UINT64_MAX)
 		return end_ns;
@@ -200,10 +213,12 @@ static void timers_run(struct reaper *reaper)
 	uint64_t now_ns = clock_ns();
 
 	iopoll_expire(&reaper->iopoll, now_ns);
-	if (!holds(reaper) || now_ns < reaper->tick_ns)
+	if (!ticks(reaper) || now_ns < reaper->tick_ns)
 		return;
 	reaper->tick_ns = now_ns + MANAGED_TICK_NS;
-	managed_flows_try(reaper->managed);
+	orphans_schedule(reaper);
+	if (holds(reaper))
+		managed_flows_try(reaper->managed);
 }
 
 static void look(struct reaper *reaper, enum iopoll_outcome outcome)

@@ -148,7 +148,7 @@ static void queue_lose(struct managed_queue *mq, int error)
 	if (error == -ECONNRESET)
 		reaper_queue_finish(mq, error);
 	else
-		gate_close(steering_gate(&mq->managed->steering, mq->index));
+		gate_close(mq->gate);
 }
 
 /* The keeper makes the ring anew, or finds the device again: until then there is nothing to take. */
@@ -211,7 +211,7 @@ static unsigned source_in_flight(struct iopoll_source *source)
 {
 	const struct managed_queue *mq = queue_of(source);
 
-	return (unsigned)gate_count(steering_gate(&mq->managed->steering, mq->index));
+	return (unsigned)gate_count(mq->gate);
 }
 
 static void source_switched(struct iopoll_source *source)
