@@ -160,6 +160,8 @@ int block_graph_add(struct block_graph *graph, struct block_node *node, int resu
 
 struct block_node *block_node_ref(struct block_node *node);
 void block_node_unref(struct block_node *node);
+/* It is this node, or stands over it. */
+bool block_node_lies_on(const struct block_node *upper, const struct block_node *node);
 /*
  * size is in bytes, a multiple of the sector; nodes above it follow. host_device only looks again at how big the device
  * is now, and refuses more than that.

@@ -213,6 +213,14 @@ void block_node_unref(struct block_node *node)
 	node->refs--;
 }
 
+bool block_node_lies_on(const struct block_node *upper, const struct block_node *node)
+{
+	for (; upper; upper = upper->child)
+		if (upper == node)
+			return true;
+	return false;
+}
+
 /* ---- size ---- */
 
 static void node_tell_parents(struct block_node *child)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* blockdev-add, blockdev-del, block_resize. */
 #include "daemon/commands.h"
+#include "daemon/drain.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -29,8 +30,8 @@ struct resize {
 	uint64_t size;
 };
 
-/* No command of a disk that is behind the node is being executed. */
-static void resize_drained(struct devices_drain *drain, void *opaque)
+/* Nothing is in flight that could lie beyond the new end; what comes later is held against the new size. */
+static void resize_drained(struct drain *drain, void *opaque)
 {
 	struct resize *resize = opaque;
 	struct error error = { 0 };
@@ -38,7 +39,7 @@ static void resize_drained(struct devices_drain *drain, void *opaque)
 
 	block_node_unref(resize->node);
 	server_check_sizes(resize->server);
-	devices_release(drain);
+	drain_end(drain);
 	command_answer(resize->call, result, &error);
 	free(resize);
 }
@@ -57,7 +58,7 @@ static int begin_resize(struct server *server, struct qmp_call *call, const char
 	if (!resize)
 		return error_set(error, -ENOMEM, "out of memory");
 	*resize = (struct resize){ server, call, block_node_ref(node), (uint64_t)size };
-	if (devices_drain(server->devices, node, resize_drained, resize))
+	if (drain_begin(server, node, resize_drained, resize))
 		return 0;
 	block_node_unref(node);
 	free(resize);

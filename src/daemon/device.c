@@ -306,14 +306,6 @@ void devices_check_sizes(struct devices *devices)
 	}
 }
 
-static bool lies_on(const struct block_node *upper, const struct block_node *node)
-{
-	for (; upper; upper = upper->child)
-		if (upper == node)
-			return true;
-	return false;
-}
-
 static void drain_answered(void *opaque)
 {
 	struct devices_drain *drain = opaque;
@@ -346,7 +338,7 @@ bool devices_drain(struct devices *devices, const struct block_node *node,
 	drain->done = done;
 	drain->opaque = opaque;
 	TAILQ_FOREACH(disk, &devices->disks, next)
-	if (lies_on(disk->node, node) && disk->users) {
+	if (block_node_lies_on(disk->node, node) && disk->users) {
 		disk->drains++;
 		drain->disks[drain->count++] = disk;
 	}

@@ -26,8 +26,17 @@ static void try_accept(struct export *export);
 
 /* ---- closing ---- */
 
+/* Not before those who drain it have let go. */
+static bool must_await_quiet(struct export *export)
+{
+	export->quiet_awaited = export->quiet != EXPORT_RUNS;
+	return export->quiet_awaited;
+}
+
 static void end(struct export *export)
 {
+	if (must_await_quiet(export))
+		return;
 	export->state = EXPORT_ENDED;
 	export->config.ended(export, export->config.opaque);
 }
@@ -54,6 +63,12 @@ static void finish_close(struct loop_defer *defer)
 {
 	struct export *export = container_of(defer, struct export, finish);
 
+	if (must_await_quiet(export))
+		return;
+	if (export->state == EXPORT_IDLE) {
+		end(export);
+		return;
+	}
 	export_forget_rings(export);
 	vhu_backend_free(export->backend);
 	export->backend = NULL;
@@ -312,6 +327,7 @@ int export_new(const struct export_config *config, struct export **ret_export, s
 	export->accept_again.fire = accept_again;
 	export->finish.fn = finish_close;
 	export->read_on.fn = read_on;
+	STAILQ_INIT(&export->drains);
 	export->queue_count = count;
 	export->told_size = type->size ? type->size(export) : 0;
 	result = map_queues(export, error);
@@ -348,6 +364,11 @@ bool export_is_ended(const struct export *export)
 bool export_is_connected(const struct export *export)
 {
 	return export->state == EXPORT_SERVING || export->state == EXPORT_CLOSING;
+}
+
+const struct block_node *export_node(const struct export *export)
+{
+	return export->config.node;
 }
 
 const char *export_id(const struct export *export)

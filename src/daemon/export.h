@@ -13,6 +13,8 @@
 #include "device/lane.h"
 #include "loop/loop.h"
 
+#include <sys/queue.h>
+
 struct export;
 struct scsi_device;
 
@@ -40,6 +42,18 @@ void export_unlink(struct export *export);
 void export_free(struct export *export); /* never listened, or ended; NULL is fine */
 const char *export_id(const struct export *export);
 struct scsi_device *export_scsi_device(const struct export *export); /* NULL: it is none */
+const struct block_node *export_node(const struct export *export);   /* NULL: an adapter */
+/*
+ * Holds back the requests of its client: done when none is being executed, perhaps before this returns. Each drain has its
+ * export_release(), in done or later; the export is there until then. It has not ended, and is no adapter.
+ */
+struct export_drain {
+	void (*done)(void *opaque);
+	void *opaque;
+	STAILQ_ENTRY(export_drain) next;
+};
+void export_drain(struct export *export, struct export_drain *drain);
+void export_release(struct export *export);
 /* The size of the node may have changed: tells the front end when it did. */
 void export_check_size(struct export *export);
 /* Drops the client if it has taken away memory that it had shared. */

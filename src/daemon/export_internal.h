@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What export.c (life of the socket and the connection) and export_ring.c (the connection's operations on lanes) share.
+ * What export.c (life of the socket and the connection), export_ring.c (the connection's operations on lanes) and export_drain.c
+ * (quiet times) share.
  *
  * States of an export:
  *   IDLE      no connection. accept -> SERVING; shut down -> ENDED
@@ -23,6 +24,13 @@
 #include "vhost_user/wire.h"
 
 enum export_state { EXPORT_IDLE, EXPORT_SERVING, EXPORT_CLOSING, EXPORT_ENDED };
+
+enum export_quiet {
+	EXPORT_RUNS,      /* -> HOLDING when there is a drain */
+	EXPORT_HOLDING,   /* the lanes have been told. -> QUIET when all have answered */
+	EXPORT_QUIET,     /* nothing is in flight. -> RELEASING when the last drain was released */
+	EXPORT_RELEASING, /* the lanes have been told. -> RUNS */
+};
 
 struct export_queue {
 	struct export *export;
@@ -51,6 +59,12 @@ struct export
 	struct loop_timer accept_again;
 	struct loop_defer finish, read_on;
 	struct log_limit said; /* because of its clients */
+	enum export_quiet quiet;
+	STAILQ_HEAD(, export_drain) drains; /* not answered yet */
+	unsigned drained;                   /* answered and not released */
+	unsigned quiet_out;                 /* lanes that have not answered */
+	bool quiet_stepping,
+		quiet_awaited; /* the latter by the end of a connection, or of the export */
 	/* of the connection */
 	struct vhu_backend *backend;
 	struct mem_map *map;
@@ -66,6 +80,8 @@ struct export
 const struct vhu_backend_ops *export_backend_ops(void);
 /* Sends a stop to each lane that runs; false when there is none. lanes_done is called when the last one has answered. */
 bool export_stop_lanes(struct export *export, void (*done)(struct export *export, int result));
+/* A lane that is made now is made held. */
+bool export_lanes_are_held(const struct export *export);
 /* Frees lanes and lets go of IOThreads and memory: all lanes are stopped. */
 void export_forget_rings(struct export *export);
 /* The answer to what the connection asked for is known. */

@@ -176,6 +176,7 @@ static int queue_make_lane(struct export_queue *queue, unsigned index, struct io
 		.ops = export->type->lane_ops(index),
 		.device = export->device,
 		.index = index,
+		.held = export_lanes_are_held(export),
 		.loop = iothread ? iothread_loop(iothread) : export->loop,
 		.main_loop = export->loop,
 		.broken = ring_broke,

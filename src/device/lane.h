@@ -88,6 +88,7 @@ struct lane_config {
 	const struct lane_ops *ops;
 	void *device;
 	unsigned index;
+	bool held;              /* as after lane_hold() */
 	struct loop *loop;      /* serves the ring */
 	struct loop *main_loop; /* gets the answers */
 	/* main loop: the ring broke; reason is a constant sentence */
@@ -137,6 +138,14 @@ void lane_command_set_err(struct lane *lane, int fd, lane_done_fn *done, void *o
  * the ring does not lie in the map any more: the lane breaks. */
 void lane_command_set_map(struct lane *lane, struct mem_map *map, const struct virtq_memory *memory,
 			  lane_done_fn *done, void *opaque);
+
+/*
+ * Held: nothing is taken from the ring until lane_release(); done when nothing is in flight any more. Main thread, one at a time, in turns;
+ * beside the commands, one of which may be out too. done comes on the main loop, never before this returned. Not for a lane that is
+ * not polled.
+ */
+void lane_hold(struct lane *lane, void (*done)(void *opaque), void *opaque);
+void lane_release(struct lane *lane, void (*done)(void *opaque), void *opaque);
 
 /* For devices, on the lane's loop. written: bytes put into the writable part. */
 void lane_complete(struct lane_request *request, uint32_t written);

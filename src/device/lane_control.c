@@ -11,7 +11,7 @@
  * The counter of the event fd is not read while the lane runs. At stop it is cleared, and signalled again when the ring holds
  * chains that nobody took: the next owner of the ring sees exactly one kick, and only if there is something to do.
  *
- * The poller is with the loop exactly in the state RUNNING, unless the device takes its chains itself.
+ * The poller is with the loop exactly in the state RUNNING, unless the lane is held or the device takes its chains itself.
  */
 #include "base/fd.h"
 #include "device/lane_internal.h"
@@ -120,14 +120,13 @@ static void lane_run(struct lane_impl *lane)
 	lane->state = LANE_RUNNING;
 	if (lane->ops->kicked)
 		lane->ops->kicked(&lane->lane);
-	else
+	else if (!lane->held)
 		loop_poller_add(lane->loop, &lane->poller);
 }
 
-/* Its next state is the caller's. */
-static void lane_rest(struct lane_impl *lane)
+void lane_rest(struct lane_impl *lane)
 {
-	if (lane->state == LANE_RUNNING && !lane->ops->kicked)
+	if (lane->state == LANE_RUNNING && !lane->ops->kicked && !lane->held)
 		loop_poller_remove(lane->loop, &lane->poller);
 }
 
@@ -162,7 +161,7 @@ static void kick_taken(struct lane_impl *lane)
 {
 	if (lane->state == LANE_RUNNING && lane->ops->kicked)
 		lane->ops->kicked(&lane->lane);
-	else if (lane->state == LANE_RUNNING)
+	else if (lane->state == LANE_RUNNING && !lane->held)
 		loop_poller_hit(lane->loop, &lane->poller);
 	else if (lane->state == LANE_WAITING && lane->enabled)
 		lane_run(lane);
@@ -315,6 +314,7 @@ void lane_turn_end(struct loop_defer *defer)
 	struct lane_impl *lane = container_of(defer, struct lane_impl, turn_end);
 
 	lane_flush(lane);
+	lane_hold_turn_end(lane);
 	if (!lane->stopping || lane->in_flight > 0 || lane->has_kick)
 		return;
 	lane->stopping = false;

@@ -5,6 +5,7 @@
  * lane.c          the data path: poll, pop, execute, complete, publish, call
  * lane_life.c     made, freed, statistics
  * lane_control.c  commands: start, stop, pause, new file descriptors, new memory map, breaking
+ * lane_hold.c     hold and release
  */
 #ifndef RINGLANE_DEVICE_LANE_INTERNAL_H
 #define RINGLANE_DEVICE_LANE_INTERNAL_H
@@ -52,6 +53,15 @@ struct lane_command {
 	void *opaque;
 };
 
+/* There and back like a command, but beside it. */
+struct lane_hold {
+	struct loop_message message;
+	bool busy;  /* main thread's */
+	bool waits; /* the lane's: for what is in flight */
+	void (*done)(void *opaque);
+	void *opaque;
+};
+
 struct lane_impl {
 	/* data path: the lane's loop, for each request */
 	struct lane lane cache_aligned; /* must be first */
@@ -74,6 +84,7 @@ struct lane_impl {
 	struct loop_fd kick;
 	bool has_kick; /* kick is with the loop */
 	bool enabled;
+	bool held;        /* takes nothing, whatever its state is */
 	bool reported;    /* the broken ring */
 	bool stopping;    /* a stop waits for its answer */
 	unsigned signals; /* that a stop still waits for */
@@ -85,6 +96,7 @@ struct lane_impl {
 
 	/* both */
 	struct lane_command command;
+	struct lane_hold hold;
 	struct loop_message broken_message;
 	const char *broken_reason;
 
@@ -113,10 +125,14 @@ void lane_flush(struct lane_impl *lane);
 
 /* lane_control.c */
 void lane_turn_end(struct loop_defer *defer);
+void lane_rest(struct lane_impl *lane); /* its next state is the caller's */
 /* The ring is dead until it is stopped: said once, to the main loop and to the front end. */
 void lane_break(struct lane_impl *lane, const char *reason);
 void lane_map_free(struct lane_map *map); /* NULL is fine */
 /* A slot that was never used, put on the free list; NULL when all have been. */
 struct lane_request *lane_slot_new(struct lane_impl *lane);
+
+/* lane_hold.c */
+void lane_hold_turn_end(struct lane_impl *lane);
 
 #endif

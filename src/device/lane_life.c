@@ -23,6 +23,7 @@ int lane_new(const struct lane_config *config, struct lane **ret_lane)
 		.loop = config->loop,
 		.main_loop = config->main_loop,
 		.index = config->index,
+		.held = config->held,
 		.broken = config->broken,
 		.opaque = config->opaque,
 	};
@@ -35,6 +36,7 @@ void lane_free(struct lane *lane)
 	if (!lane)
 		return;
 	assert(lane_impl(lane)->state == LANE_STOPPED && !lane_impl(lane)->command.busy);
+	assert(!lane_impl(lane)->hold.busy);
 	free(lane_impl(lane));
 }
 

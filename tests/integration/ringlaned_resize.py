@@ -1,0 +1,153 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""block_resize of disks that are in use: what lies beyond the new end has been finished before the file is cut, later ones are refused.
+
+usage: tests/integration/ringlaned_resize.py PATH-OF-RINGLANED
+"""
+
+import threading
+
+import captive
+from captive import SECONDS, Case
+from process import wait_until
+from vhost_user import READ, WRITE, FrontEnd, ScsiFrontEnd
+
+LARGE, SMALL = 4 << 20, 1 << 20
+BEYOND, INSIDE = 6000, 100  # sectors
+IN_FLIGHT = 8  # of a ring
+OK, IOERR = 0, 1
+
+
+def resize(monitor, size):
+    monitor.run("block_resize", **{"node-name": "slow", "size": size})
+
+
+class Resize(Case):
+    """The node passes each request on after a while, so that one which is not waited for lands in the file when that has been cut."""
+
+    def disk(self, latency_ns):
+        self.image = self.make_image(size=LARGE)
+        return [
+            *("--blockdev", f"file,node-name=image,filename={self.image}"),
+            *("--blockdev", f"delay,node-name=slow,file=image,latency-ns={latency_ns}"),
+        ]
+
+    def file_size(self):
+        return self.image.stat().st_size
+
+    def put_writes(self, rings):
+        numbers = [(ring, ring.put(WRITE, BEYOND, b"x" * 512)) for ring in rings for _ in range(IN_FLIGHT)]
+        for ring in rings:
+            ring.kick()
+        return numbers
+
+    def test_disk_when_cut_under_load_then_no_request_lands_beyond_the_end(self):
+        daemon, monitor = self.with_monitor(*self.disk(20_000_000), *self.export("slow"))
+        seen = []
+        with FrontEnd(self.socket, rings=4) as front:
+            front.set_up()
+            rings = [front.start(index) for index in range(4)]
+            for _ in range(6):
+                numbers = self.put_writes(rings)
+                resize(monitor, SMALL)
+                self.assertEqual(self.file_size(), SMALL)
+                for ring in rings:
+                    ring.wait(ring.next)
+                seen += [ring.status(number) for ring, number in numbers]
+                self.assertEqual(rings[0].run(WRITE, BEYOND, b"x" * 512)[0], IOERR)
+                self.assertEqual(rings[1].run(WRITE, INSIDE, b"y" * 512)[0], OK)
+                self.assertEqual(self.file_size(), SMALL)
+                self.assertEqual(front.capacity(), SMALL)
+                resize(monitor, LARGE)
+                self.assertEqual(rings[2].run(READ, BEYOND, room=512), (OK, bytes(512)))
+        self.assertLessEqual(set(seen), {OK, IOERR})
+        self.assertIn(OK, seen)  # some were in flight when it was cut
+        self.assert_ends(daemon)
+
+    def test_lun_when_cut_under_load_then_no_request_lands_beyond_the_end(self):
+        adapter = f"vhost-user-scsi,id=e0,addr.type=unix,addr.path={self.socket},num-queues=2"
+        _, monitor = self.with_monitor(
+            *self.disk(20_000_000), "--export", adapter, "--device", "scsi-hd,drive=slow,bus=e0.0,scsi-id=0,lun=0"
+        )
+        with ScsiFrontEnd(self.socket, queues=2) as front:
+            rings = front.start_all()
+            for _ in range(6):
+                rings[0].settle()
+                write = [0x2A, 0, 0, 0, BEYOND >> 8, BEYOND & 255, 0, 0, 1, 0]
+                numbers = [(ring, ring.put_command(write, b"x" * 512)) for ring in rings for _ in range(IN_FLIGHT)]
+                for ring in rings:
+                    ring.kick()
+                resize(monitor, SMALL)
+                self.assertEqual(self.file_size(), SMALL)
+                for ring in rings:
+                    ring.wait(ring.next)
+                rings[0].settle()
+                answers = [ring.answer(number) for ring, number in numbers]
+                # good, the attention, or LBA OUT OF RANGE
+                self.assertLessEqual({answer.attention for answer in answers}, {None, (6, 0x2A, 9), (5, 0x21, 0)})
+                self.assertEqual(rings[1].write(BEYOND, b"x" * 512).attention, (5, 0x21, 0))
+                self.assertEqual(self.file_size(), SMALL)
+                resize(monitor, LARGE)
+
+    def begin_resize(self, size):
+        monitor = self.connect_monitor()
+        thread = threading.Thread(target=resize, args=(monitor, size))
+        thread.start()
+        return thread
+
+    def wait_in_flight(self, monitor, count):
+        def in_flight():
+            return sum(queue["in-flight"] for export in monitor.run("query-block-exports") for queue in export["queues"])
+
+        wait_until(lambda: in_flight() == count, SECONDS, f"{count} requests are in flight")
+
+    def test_other_exports_when_one_is_drained_then_served(self):
+        """One that was stopped too would never be served before the resize is done."""
+        other = self.folder / "other"
+        nodes = ["--blockdev", "null-co,node-name=quick,size=1M"]
+        _, monitor = self.with_monitor(
+            *self.disk(1_000_000_000), *nodes, *self.export("slow"), *self.export("quick", other, "e1")
+        )
+        with FrontEnd(self.socket) as front, FrontEnd(other) as neighbour:
+            ring, beside = front.set_up().start(), neighbour.set_up().start()
+            for size in (SMALL, LARGE, SMALL, LARGE):
+                ring.put(READ, INSIDE, room=512)
+                ring.kick()
+                self.wait_in_flight(monitor, 1)
+                thread = self.begin_resize(size)
+                for _ in range(50):
+                    self.assertEqual(beside.run(READ, 0, room=512)[0], OK)
+                before = thread.is_alive()
+                thread.join()
+                self.assertEqual(self.file_size(), size)
+                if before:
+                    return
+        self.fail("the neighbour was never served while the disk was drained")
+
+    def test_drain_when_client_and_export_go_then_it_ends_and_they_too(self):
+        daemon, monitor = self.with_monitor(*self.disk(300_000_000), *self.export("slow"))
+        for size in (SMALL, LARGE):
+            with FrontEnd(self.socket) as front:
+                ring = front.set_up().start()
+                ring.put(WRITE, INSIDE, b"z" * 512)
+                ring.kick()
+                self.wait_in_flight(monitor, 1)
+                thread = self.begin_resize(size)
+            thread.join()
+            self.assertEqual(self.file_size(), size)
+        with FrontEnd(self.socket) as front:
+            front.set_up().start().put(WRITE, INSIDE, b"z" * 512)
+            front.rings[0].kick()
+            self.wait_in_flight(monitor, 1)
+            threads = [self.begin_resize(SMALL), self.begin_resize(SMALL)]
+            monitor.run("block-export-del", id="e0", mode="hard")
+            monitor.wait_event("BLOCK_EXPORT_DELETED", id="e0")
+            for thread in threads:
+                thread.join()
+        self.assertEqual(self.file_size(), SMALL)
+        monitor.run("blockdev-del", **{"node-name": "slow"})
+        self.assert_ends(daemon)
+
+
+if __name__ == "__main__":
+    captive.main()
