@@ -44,7 +44,7 @@ struct ringlane_error {
 /* ---- device ---- */
 
 struct ringlane_options {
-	unsigned queues;     /* at most what the device has; 0: one per CPU the process may use */
+	unsigned queues; /* at most what the device has; 0: one per CPU the process may use (an adapter keeps one) */
 	unsigned queue_size; /* entries of a ring, power of two, 4 to 1024; 0: 256 */
 	unsigned timeout_ms; /* for each answer of the back end; 0: 5000 */
 	bool read_only;      /* refuse writes here */
