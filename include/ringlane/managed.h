@@ -60,8 +60,8 @@ enum ringlane_replay {
 
 /** What becomes of a queue when its CPUs go and come. */
 enum ringlane_queue_event {
-	RINGLANE_QUEUE_ACTIVE, /* a CPU of it is back: takes requests */
-	RINGLANE_QUEUE_INACTIVE, /* its last CPU went, and its requests are done: asks for no interrupts */
+	RINGLANE_QUEUE_ACTIVE,   /* a CPU of it is back: takes requests */
+	RINGLANE_QUEUE_INACTIVE, /* its last CPU went, and its requests are done: has no interrupt */
 	RINGLANE_QUEUE_ORPHANED, /* they were not done in options.quiesce_ms: looked for every ms on other CPUs */
 };
 

@@ -23,12 +23,13 @@ static int error_no_interrupts(struct error *error)
 	return error_set(error, -ENOTSUP, "the device has no interrupts: it calls by event fds");
 }
 
-static unsigned vector_of(const struct ringlane_device *device, unsigned queue,
-			  const char **ret_address)
+static struct transport_vector vector_of(const struct ringlane_device *device, unsigned queue)
 {
 	const struct transport *transport = device->transport;
+	struct transport_vector vector;
 
-	return transport->ops->queue_vector(transport, device->ring_first + queue, ret_address);
+	transport->ops->queue_vector(transport, device->ring_first + queue, &vector);
+	return vector;
 }
 
 /* The mask of a vector, new if need be. NULL: no memory. */
@@ -52,9 +53,10 @@ static int placing_fill(struct placing *placing, const struct ringlane_device *d
 	if (!placing->vectors || !placing->masks)
 		return -ENOMEM;
 	for (unsigned queue = 0; queue < count; queue++) {
-		unsigned vector = vector_of(device, queue, ret_address);
-		hwloc_bitmap_t mask = placing_mask(placing, vector);
+		struct transport_vector vector = vector_of(device, queue);
+		hwloc_bitmap_t mask = placing_mask(placing, vector.number);
 
+		*ret_address = vector.address;
 		if (!mask || hwloc_bitmap_or(mask, mask, spread->masks[queue]) < 0)
 			return -ENOMEM;
 	}
@@ -89,6 +91,15 @@ static int interrupts_init(struct ringlane_device *device, const struct affinity
 	return ret;
 }
 
+static void vectors_off_tell(const struct ringlane_device *device)
+{
+	for (unsigned queue = 0; queue < device->info.queues; queue++) {
+		struct transport_vector vector = vector_of(device, queue);
+
+		irq_affinity_set_off(device->interrupts, vector.number, vector.is_off);
+	}
+}
+
 int interrupts_place(struct ringlane_device *device, const struct affinity_spread *spread,
 		     enum irq_mode mode, const char *proc, struct error *error)
 {
@@ -102,6 +113,7 @@ int interrupts_place(struct ringlane_device *device, const struct affinity_sprea
 		interrupts_free(device);
 		return ret;
 	}
+	vectors_off_tell(device);
 	return irq_affinity_apply(device->interrupts, error);
 }
 
@@ -110,7 +122,44 @@ int interrupts_verify(struct ringlane_device *device, hwloc_const_bitmap_t onlin
 {
 	if (!device->transport->ops->queue_vector)
 		return error_no_interrupts(error);
-	return device->interrupts ? irq_affinity_verify(device->interrupts, online, error) : 0;
+	if (!device->interrupts)
+		return 0;
+	vectors_off_tell(device);
+	return irq_affinity_verify(device->interrupts, online, error);
+}
+
+static int online_verify(struct ringlane_device *device, struct error *error)
+{
+	hwloc_bitmap_t online = hwloc_bitmap_alloc();
+	int ret = online ? topology_online_read(NULL, online, error) :
+			   error_set(error, -ENOMEM, "out of memory");
+
+	if (ret == 0)
+		ret = interrupts_verify(device, hwloc_bitmap_iszero(online) ? NULL : online, error);
+	hwloc_bitmap_free(online);
+	return ret;
+}
+
+int interrupts_mask(struct ringlane_device *device, unsigned queue, struct error *error)
+{
+	struct transport *transport = device->transport;
+
+	if (!transport->ops->queue_mask)
+		return 0;
+	return transport->ops->queue_mask(transport, device->ring_first + queue, error);
+}
+
+int interrupts_unmask(struct ringlane_device *device, unsigned queue, struct error *error)
+{
+	struct transport *transport = device->transport;
+	int ret;
+
+	if (!transport->ops->queue_unmask)
+		return 0;
+	ret = transport->ops->queue_unmask(transport, device->ring_first + queue, error);
+	if (ret == 0 && device->interrupts)
+		online_verify(device, NULL);
+	return ret;
 }
 
 void interrupts_free(struct ringlane_device *device)
@@ -126,15 +175,16 @@ int interrupts_get(const struct ringlane_device *device, unsigned queue, const c
 {
 	struct ringlane_interrupt interrupt = { 0 };
 	hwloc_bitmap_t cpus;
-	const char *address;
+	struct transport_vector vector;
 	int ret;
 
 	if (!device->transport->ops->queue_vector)
 		return error_no_interrupts(error);
 	if (queue >= device->info.queues)
 		return error_set(error, -ENOENT, "the device has no queue %u", queue);
-	interrupt.vector = vector_of(device, queue, &address);
-	interrupt.number = irq_find(proc, address, interrupt.vector, error);
+	vector = vector_of(device, queue);
+	interrupt.vector = vector.number;
+	interrupt.number = irq_find(proc, vector.address, vector.number, error);
 	if (interrupt.number < 0)
 		return interrupt.number;
 	cpus = hwloc_bitmap_alloc();
@@ -172,16 +222,11 @@ int ringlane_interrupts_place(struct ringlane_device *device, const struct ringl
 
 int ringlane_interrupts_verify(struct ringlane_device *device, struct ringlane_error *error)
 {
-	hwloc_bitmap_t online = hwloc_bitmap_alloc();
-	int ret = online ? topology_online_read(NULL, online, error_of(error)) :
-			   error_set(error_of(error), -ENOMEM, "out of memory");
+	int ret;
 
 	pthread_mutex_lock(&device->lock);
-	if (ret == 0)
-		ret = interrupts_verify(device, hwloc_bitmap_iszero(online) ? NULL : online,
-					error_of(error));
+	ret = online_verify(device, error_of(error));
 	pthread_mutex_unlock(&device->lock);
-	hwloc_bitmap_free(online);
 	return ret;
 }
 

@@ -17,6 +17,12 @@ int interrupts_verify(struct ringlane_device *device, hwloc_const_bitmap_t onlin
 		      struct error *error);
 int interrupts_get(const struct ringlane_device *device, unsigned queue, const char *proc,
 		   struct ringlane_interrupt *ret_interrupt, struct error *error);
+/*
+ * The interrupt of a queue that is quiet is given back to the kernel, and had again, where it belongs: see queue_mask in
+ * transport.h. A device without interrupts has nothing to do.
+ */
+int interrupts_mask(struct ringlane_device *device, unsigned queue, struct error *error);
+int interrupts_unmask(struct ringlane_device *device, unsigned queue, struct error *error);
 /* Forgets them; they stay where they are. */
 void interrupts_free(struct ringlane_device *device);
 

@@ -11,25 +11,45 @@
 /* Vector 0 is the configuration's. */
 #define INTERRUPTS                                                \
 	" 60: 0 0 PCI-MSI 65536-edge vfio-msix[0](" ADDRESS ")\n" \
-	" 61: 0 0 PCI-MSI 65537-edge vfio-msix[1](" ADDRESS ")\n" \
-	" 62: 0 0 PCI-MSI 65538-edge vfio-msix[2](" ADDRESS ")\n" \
-	" 63: 0 0 PCI-MSI 65539-edge vfio-msix[3](" ADDRESS ")\n"
+	" 61: 0 0 PCI-MSI 65537-edge vfio-msix[1](" ADDRESS ")\n" INTERRUPT_2 INTERRUPT_3
+#define INTERRUPT_2 " 62: 0 0 PCI-MSI 65538-edge vfio-msix[2](" ADDRESS ")\n"
+#define INTERRUPT_3 " 63: 0 0 PCI-MSI 65539-edge vfio-msix[3](" ADDRESS ")\n"
 
-static unsigned queue_vector_own(const struct transport *transport, unsigned index,
-				 const char **ret_address)
+/* What is masked; that is all that a test's transport knows. */
+static bool masked[QUEUES];
+
+static void queue_vector_own(const struct transport *transport, unsigned index,
+			     struct transport_vector *ret_vector)
 {
-	*ret_address = ADDRESS;
-	return index - RING_FIRST + 1;
+	*ret_vector = (struct transport_vector){ ADDRESS, index - RING_FIRST + 1,
+						 masked[index - RING_FIRST] };
 }
 
-static unsigned queue_vector_shared(const struct transport *transport, unsigned index,
-				    const char **ret_address)
+static void queue_vector_shared(const struct transport *transport, unsigned index,
+				struct transport_vector *ret_vector)
 {
-	*ret_address = ADDRESS;
-	return 1;
+	*ret_vector = (struct transport_vector){ .address = ADDRESS, .number = 1 };
 }
 
-static const struct transport_ops ops_own = { .queue_vector = queue_vector_own };
+static int queue_mask(struct transport *transport, unsigned index, struct error *error)
+{
+	masked[index - RING_FIRST] = true;
+	return 0;
+}
+
+static bool kernel_refuses;
+
+static int queue_unmask(struct transport *transport, unsigned index, struct error *error)
+{
+	if (kernel_refuses)
+		return error_set(error, -ENOSPC, "no interrupt left");
+	masked[index - RING_FIRST] = false;
+	return 0;
+}
+
+static const struct transport_ops ops_own = { .queue_vector = queue_vector_own,
+					      .queue_mask = queue_mask,
+					      .queue_unmask = queue_unmask };
 static const struct transport_ops ops_shared = { .queue_vector = queue_vector_shared };
 static const struct transport_ops ops_none = { 0 };
 
@@ -139,11 +159,48 @@ static void test_verify_when_a_reset_made_new_interrupts_then_they_are_placed(vo
 	assert_int_equal(place(&test, IRQ_MODE_HINT), 0);
 	proc_add_irq(&test.proc, 80, "0-7\n");
 	proc_write(&test.proc, "interrupts",
-		   " 80: 0 0 PCI-MSI 65537-edge vfio-msix[1](" ADDRESS ")\n"
-		   " 62: 0 0 PCI-MSI 65538-edge vfio-msix[2](" ADDRESS ")\n"
-		   " 63: 0 0 PCI-MSI 65539-edge vfio-msix[3](" ADDRESS ")\n");
+		   " 80: 0 0 PCI-MSI 65537-edge vfio-msix[1](" ADDRESS
+		   ")\n" INTERRUPT_2 INTERRUPT_3);
 	assert_int_equal(interrupts_verify(&test.device, NULL, NULL), 1);
 	assert_irq(&test.proc, 80, "0-1");
+	test_device_fini(&test);
+}
+
+/* Vector 1 was freed, and is the interrupt 90 when it is back. */
+static void test_unmask_when_it_is_another_interrupt_then_it_goes_where_the_queue_is(void **state)
+{
+	struct ringlane_interrupt interrupt;
+	struct test_device test;
+
+	test_device_init(&test, &ops_own);
+	assert_int_equal(place(&test, IRQ_MODE_HINT), 0);
+	assert_int_equal(interrupts_mask(&test.device, 0, NULL), 0);
+	proc_write(&test.proc, "interrupts", INTERRUPT_2 INTERRUPT_3);
+	assert_int_equal(interrupts_verify(&test.device, NULL, NULL), 0);
+	assert_int_equal(place(&test, IRQ_MODE_HINT), 0);
+	assert_int_equal(interrupts_get(&test.device, 0, test.proc.path, &interrupt, NULL),
+			 -ENOENT);
+	proc_write(&test.proc, "interrupts",
+		   INTERRUPT_2 INTERRUPT_3 " 90: 0 0 PCI-MSI 65537-edge vfio-msix[1](" ADDRESS
+					   ")\n");
+	proc_add_irq(&test.proc, 90, "0-7\n");
+	kernel_refuses = true;
+	assert_int_equal(interrupts_unmask(&test.device, 0, NULL), -ENOSPC);
+	assert_irq(&test.proc, 90, "0-7");
+	kernel_refuses = false;
+	assert_int_equal(interrupts_unmask(&test.device, 0, NULL), 0);
+	assert_irq(&test.proc, 90, "0-1");
+	assert_int_equal(interrupts_verify(&test.device, NULL, NULL), 0);
+	test_device_fini(&test);
+}
+
+static void test_mask_when_there_are_no_interrupts_then_nothing_is_to_do(void **state)
+{
+	struct test_device test;
+
+	test_device_init(&test, &ops_none);
+	assert_int_equal(interrupts_mask(&test.device, 0, NULL), 0);
+	assert_int_equal(interrupts_unmask(&test.device, 0, NULL), 0);
 	test_device_fini(&test);
 }
 
@@ -157,6 +214,9 @@ int main(void)
 		cmocka_unit_test(test_place_when_there_are_no_interrupts_then_it_says_so),
 		cmocka_unit_test(test_verify_when_somebody_moved_one_then_as_the_mode_says),
 		cmocka_unit_test(test_verify_when_a_reset_made_new_interrupts_then_they_are_placed),
+		cmocka_unit_test(
+			test_unmask_when_it_is_another_interrupt_then_it_goes_where_the_queue_is),
+		cmocka_unit_test(test_mask_when_there_are_no_interrupts_then_nothing_is_to_do),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -292,6 +292,19 @@ void irq_affinity_fini(struct irq_affinity *irqs)
 	*irqs = (struct irq_affinity){ 0 };
 }
 
+void irq_affinity_set_off(struct irq_affinity *irqs, unsigned vector, bool is_off)
+{
+	for (unsigned i = 0; i < irqs->count; i++) {
+		struct irq_vector *it = &irqs->vectors[i];
+
+		if (it->vector != vector)
+			continue;
+		if (is_off && it->state != IRQ_FOREIGN)
+			it->is_said = false;
+		it->is_off = is_off;
+	}
+}
+
 /* Another interrupt than before is nobody's yet. */
 static void vector_rename(struct irq_vector *vector, int number)
 {
@@ -387,8 +400,11 @@ static int vectors_find(struct irq_affinity *irqs, struct error *error)
 		return ret;
 	for (unsigned i = 0; i < irqs->count; i++) {
 		struct irq_vector *vector = &irqs->vectors[i];
-		int number = interrupts_find(text, irqs->address, vector->vector);
+		int number;
 
+		if (vector->is_off)
+			continue;
+		number = interrupts_find(text, irqs->address, vector->vector);
 		vector_rename(vector, number < 0 ? -1 : number);
 	}
 	free(text);
@@ -404,10 +420,14 @@ static int vectors_settle(struct irq_affinity *irqs, hwloc_const_bitmap_t online
 	for (unsigned i = 0; i < irqs->count; i++) {
 		struct irq_vector *vector = &irqs->vectors[i];
 		struct error *first = failure ? NULL : error;
-		int ret = vector->number < 0 ? error_not_found(irqs->proc, irqs->address,
-							       vector->vector, first) :
-					       vector_settle(irqs, vector, online, first);
+		int ret = 0;
 
+		if (vector->is_off)
+			continue;
+		if (vector->number < 0)
+			ret = error_not_found(irqs->proc, irqs->address, vector->vector, first);
+		else
+			ret = vector_settle(irqs, vector, online, first);
 		if (ret > 0)
 			changed++;
 		else if (ret < 0 && !failure)

@@ -18,6 +18,9 @@
  *           another interrupt.
  * REFUSED   writing failed; the error says why. Both functions try again.
  *
+ * A vector whose owner has given its interrupt back for a while is off: nobody looks for it. Where it is found afterwards is the kernel's
+ * doing, so it is said anew where it is wanted, unless it was FOREIGN.
+ *
  * Control path, blocking, one thread at a time.
  */
 #ifndef RINGLANE_DRIVER_IRQ_AFFINITY_H
@@ -40,6 +43,7 @@ struct irq_vector {
 	int number;      /* the kernel's; -1: not found */
 	enum irq_state state;
 	bool is_said;          /* this interrupt has once been where it is wanted */
+	bool is_off;           /* has no interrupt now */
 	hwloc_bitmap_t wanted; /* CPUs */
 	hwloc_bitmap_t seen;   /* what was there when it was last looked at */
 };
@@ -66,6 +70,9 @@ int irq_affinity_init(struct irq_affinity *irqs, const struct irq_affinity_optio
 		      struct error *error);
 /* Also of one that is all zeroes. Interrupts stay where they are. */
 void irq_affinity_fini(struct irq_affinity *irqs);
+
+/* Before apply and verify: has this vector (if it is one of ours) an interrupt now? All have at first. */
+void irq_affinity_set_off(struct irq_affinity *irqs, unsigned vector, bool is_off);
 
 /*
  * Finds the interrupts again and sends them where they are wanted. One that fails does not keep the others; the first failure is

@@ -279,6 +279,46 @@ static void test_verify_when_hint_and_changed_while_displaced_then_it_is_left(vo
 	irq_affinity_fini(&irqs);
 }
 
+/* It is in no file, and where it is afterwards nobody but the kernel has said. */
+static void test_verify_when_a_vector_was_off_then_it_is_placed_when_it_is_back(void **state)
+{
+	static const enum irq_mode modes[] = { IRQ_MODE_MANAGED, IRQ_MODE_HINT };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(modes); i++) {
+		struct irq_affinity irqs = two_vectors(*state, modes[i]);
+
+		proc_write(*state, "interrupts", INTERRUPTS);
+		assert_int_equal(irq_affinity_apply(&irqs, NULL), 0);
+		irq_affinity_set_off(&irqs, 1, true);
+		proc_write(*state, "interrupts",
+			   " 40: 0 0 PCI-MSI 1-edge vfio-msix[0](" ADDRESS ")\n");
+		proc_add_irq(*state, 41, "0-7\n");
+		assert_int_equal(verify(&irqs, "0-7"), 0);
+		assert_int_equal(irq_affinity_apply(&irqs, NULL), 0);
+		assert_irq(*state, 41, "0-7");
+		irq_affinity_set_off(&irqs, 1, false);
+		proc_write(*state, "interrupts", INTERRUPTS);
+		assert_int_equal(verify(&irqs, "0-7"), 1);
+		assert_irq(*state, 41, "2-3");
+		irq_affinity_fini(&irqs);
+	}
+}
+
+static void test_verify_when_hint_and_foreign_before_it_was_off_then_it_is_left(void **state)
+{
+	struct irq_affinity irqs = two_vectors(*state, IRQ_MODE_HINT);
+
+	assert_int_equal(irq_affinity_apply(&irqs, NULL), 0);
+	proc_add_irq(*state, 41, "6\n");
+	assert_int_equal(verify(&irqs, "0-7"), 1);
+	irq_affinity_set_off(&irqs, 1, true);
+	assert_int_equal(verify(&irqs, "0-7"), 0);
+	irq_affinity_set_off(&irqs, 1, false);
+	assert_int_equal(verify(&irqs, "0-7"), 1);
+	assert_irq(*state, 41, "6");
+	irq_affinity_fini(&irqs);
+}
+
 /* A file that refuses as the kernel does cannot be had here; the caller's list of CPUs says the same. */
 static void test_verify_when_its_cpus_were_never_there_then_it_waits_for_one(void **state)
 {
@@ -365,6 +405,8 @@ int main(void)
 		IRQ_TEST(test_verify_when_hint_then_the_administrator_is_right_for_ever),
 		IRQ_TEST(test_verify_when_the_kernel_moved_it_then_it_comes_back_with_its_cpu),
 		IRQ_TEST(test_verify_when_hint_and_changed_while_displaced_then_it_is_left),
+		IRQ_TEST(test_verify_when_a_vector_was_off_then_it_is_placed_when_it_is_back),
+		IRQ_TEST(test_verify_when_hint_and_foreign_before_it_was_off_then_it_is_left),
 		IRQ_TEST(test_verify_when_its_cpus_were_never_there_then_it_waits_for_one),
 		IRQ_TEST(test_verify_when_an_interrupt_is_gone_then_it_says_so),
 		IRQ_TEST(test_apply_when_refused_then_it_is_tried_again),

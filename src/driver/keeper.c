@@ -200,6 +200,7 @@ void keeper_stop(struct keeper *keeper)
 	keeper_wake(keeper);
 	pthread_join(keeper->thread, NULL);
 	keeper->started = false;
+	managed_interrupts_return(keeper);
 }
 
 /* A keeper that was never begun is all zeros. */

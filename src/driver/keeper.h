@@ -30,7 +30,7 @@ struct keeper {
 	bool broken;    /* atomic: a ring is; set by reapers */
 	bool quit;      /* atomic */
 	uint32_t poked; /* atomic: generation of the CPUs that somebody doubted, and 1 */
-	/* what the lock guards: gates' states, who is away */
+	/* what the lock guards: gates' states, who is away. The device's lock may be taken with it */
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	cpu_set_t online, leaving;
@@ -83,6 +83,8 @@ void managed_ladder_init(struct keeper *keeper);
 void managed_cpus_read(struct keeper *keeper);
 /* Keeper's thread: gates that wait for their requests. True: some do. */
 bool managed_cpus_look(struct keeper *keeper, uint64_t now_ns);
+/* The keeper's thread has ended: interrupts that were given back are had again. */
+void managed_interrupts_return(struct keeper *keeper);
 /* Opens what recovery has closed. */
 void managed_gates_open(struct keeper *keeper);
 /* A submitter's cheap check. */

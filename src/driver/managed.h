@@ -71,9 +71,10 @@ struct managed_queue {
 	struct reaper *reaper;
 	struct ringlane_managed *managed;
 	/* under keeper.lock */
-	bool offline;  /* its last CPU went */
-	bool muted;    /* and it is quiet: asks for no calls; atomic */
-	bool orphaned; /* or is not quiet yet: its reaper looks at every tick; atomic */
+	bool offline; /* its last CPU went */
+	bool muted;   /* and it is quiet: asks for no calls; atomic */
+	bool masked;  /* and its interrupt was given back to the kernel */
+	bool adopted; /* it is not quiet yet, or lacks its interrupt: its reaper looks at every tick; atomic */
 	uint64_t drain_deadline_ns;
 	/* set up once */
 	struct gate *gate;

@@ -3,11 +3,13 @@
  * CPUs that come and go under a managed device.
  *
  * The last CPU of a queue goes: its gate closes; who was inside is waited for, at most quiesce_ms; then the queue is
- * INACTIVE and does not ask for interrupts. Past the deadline it is ORPHANED: its ring stays, and is looked at every
+ * INACTIVE: it does not ask for interrupts, and its vector is given back to the kernel, unless another queue has the same.
+ * Past the deadline it is ORPHANED: its ring stays, and is looked at every
  * millisecond, whatever has become of its interrupt; when the last request is over it is INACTIVE after all. Who looks, the
  * adopter, is the queue's reaper: a thread is not taken away with a CPU, and this one has been put where its other queues
- * are, or on any CPU that is left, when the gate closed. The first CPU comes back: the reaper is put there and the interrupt
- * asked for, then the gate opens. Submitters of a closed queue go to another one (steering.h).
+ * are, or on any CPU that is left, when the gate closed. The first CPU comes back: the reaper is put there, the interrupt is
+ * had again and sent there, the reaper looks at the ring and asks for calls; then the gate opens. An interrupt that cannot be
+ * had is tried for again, and the queue adopted meanwhile. Submitters of a closed queue go to another one (steering.h).
  *
  * A queue is never closed when no other one would be open, and one without CPUs of its own is left alone.
  *
@@ -17,6 +19,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "driver/interrupts.h"
 #include "driver/reaper.h"
 
 #include <errno.h>
@@ -67,17 +70,42 @@ static void reaper_pin(const struct keeper *keeper, unsigned reaper)
 
 static void queue_adopt(struct managed_queue *mq)
 {
-	store_relaxed(&mq->orphaned, true);
-	add_relaxed(&mq->reaper->orphans, 1);
+	if (mq->adopted)
+		return;
+	store_relaxed(&mq->adopted, true);
+	add_relaxed(&mq->reaper->adopted, 1);
 	reaper_wake(mq->reaper);
 }
 
 static void queue_unadopt(struct managed_queue *mq)
 {
-	if (!mq->orphaned)
+	if (!mq->adopted)
 		return;
-	store_relaxed(&mq->orphaned, false);
-	add_relaxed(&mq->reaper->orphans, -1u);
+	store_relaxed(&mq->adopted, false);
+	add_relaxed(&mq->reaper->adopted, -1u);
+}
+
+/* When that fails it is merely not masked. */
+static void interrupt_mask(struct managed_queue *mq)
+{
+	struct ringlane_device *device = mq->managed->device;
+
+	if (load_relaxed(&mq->managed->stopping))
+		return;
+	pthread_mutex_lock(&device->lock);
+	mq->masked = interrupts_mask(device, mq->index, NULL) == 0;
+	pthread_mutex_unlock(&device->lock);
+}
+
+static void interrupt_unmask(struct managed_queue *mq)
+{
+	struct ringlane_device *device = mq->managed->device;
+
+	if (!mq->masked)
+		return;
+	pthread_mutex_lock(&device->lock);
+	mq->masked = interrupts_unmask(device, mq->index, NULL) < 0;
+	pthread_mutex_unlock(&device->lock);
 }
 
 static void queue_settled(struct managed_queue *mq)
@@ -85,6 +113,7 @@ static void queue_settled(struct managed_queue *mq)
 	queue_unadopt(mq);
 	store_relaxed(&mq->muted, true);
 	event_fd_signal(mq->queue->call_fd); /* its reaper takes the wish for calls back */
+	interrupt_mask(mq);
 	store_relaxed(&mq->managed->quiesced, mq->managed->quiesced + 1);
 	tell(mq, RINGLANE_QUEUE_INACTIVE);
 }
@@ -99,12 +128,22 @@ static void queue_go_offline(struct managed_queue *mq)
 		queue_settled(mq);
 }
 
+/* Of a queue that has a CPU: its interrupt, or the adopter. What came in between, the look at the ring finds. */
+static void interrupt_return(struct managed_queue *mq)
+{
+	interrupt_unmask(mq);
+	if (mq->masked)
+		queue_adopt(mq);
+	else
+		queue_unadopt(mq);
+}
+
 /* Interrupt, then queue. */
 static void queue_come_online(struct managed_queue *mq)
 {
 	mq->offline = false;
 	reaper_pin(mq->managed->keeper, mq->reaper->index);
-	queue_unadopt(mq);
+	interrupt_return(mq);
 	store_relaxed(&mq->muted, false);
 	event_fd_signal(mq->queue->call_fd); /* its reaper looks, and asks for calls */
 	if (!mq->managed->keeper->quiet && !load_relaxed(&mq->closed))
@@ -173,9 +212,14 @@ void managed_cpus_read(struct keeper *keeper)
 	managed_flows_try(keeper->managed);
 }
 
-/* True: it is waited for. */
+/* True: it is waited for, or its interrupt is. */
 static bool gate_look(struct managed_queue *mq, uint64_t now_ns)
 {
+	if (!mq->offline && mq->masked) {
+		interrupt_return(mq);
+		event_fd_signal(mq->queue->call_fd);
+		return mq->masked;
+	}
 	if (!mq->offline || gate_state(mq->gate) == GATE_INACTIVE)
 		return false;
 	if (gate_settle(mq->gate)) {
@@ -200,6 +244,14 @@ bool managed_cpus_look(struct keeper *keeper, uint64_t now_ns)
 	pthread_cond_broadcast(&keeper->changed);
 	pthread_mutex_unlock(&keeper->lock);
 	return waits;
+}
+
+void managed_interrupts_return(struct keeper *keeper)
+{
+	pthread_mutex_lock(&keeper->lock);
+	FOR_EACH_QUEUE(mq, keeper->managed)
+	interrupt_unmask(mq);
+	pthread_mutex_unlock(&keeper->lock);
 }
 
 /* ---- any thread ---- */
@@ -271,6 +323,7 @@ int ringlane_finish_online(struct ringlane_managed *managed, unsigned cpu)
 	pthread_mutex_unlock(&keeper->lock);
 	if (keeper->hotplug)
 		hotplug_poke(keeper->hotplug);
+	keeper_wake(keeper); /* an interrupt may have to be tried for */
 	managed_flows_try(managed);
 	return 0;
 }

@@ -47,10 +47,11 @@ static void test_offline_when_no_queue_would_be_left_then_ebusy(void **state)
 struct cpus {
 	char folder[64], path[96];
 	unsigned events[3];
-	unsigned first, second; /* two CPUs whose queues are two */
+	char both[32];        /* that queues are spread over */
+	unsigned stays, goes; /* one for each queue */
 };
 
-static void cpus_write(const struct cpus *cpus, bool both)
+static void cpus_write(const struct cpus *cpus, bool all)
 {
 	char fresh[112];
 	FILE *file;
@@ -58,7 +59,7 @@ static void cpus_write(const struct cpus *cpus, bool both)
 	snprintf(fresh, sizeof(fresh), "%s.new", cpus->path);
 	file = fopen(fresh, "w");
 	assert_non_null(file);
-	fprintf(file, both ? "0-1023\n" : "0-%u,%u-1023\n", cpus->first - 1, cpus->first + 1);
+	fprintf(file, all ? "0-1023\n" : "0-%u,%u-1023\n", cpus->goes - 1, cpus->goes + 1);
 	assert_int_equal(fclose(file), 0);
 	assert_int_equal(rename(fresh, cpus->path), 0);
 }
@@ -85,14 +86,17 @@ static bool cpus_make(struct cpus *cpus, struct ringlane_managed_options *option
 	unsigned count = 0;
 	cpu_set_t mine;
 
-	*cpus = (struct cpus){ .first = 0 };
+	*cpus = (struct cpus){ .stays = 0 };
 	assert_int_equal(sched_getaffinity(0, sizeof(mine), &mine), 0);
 	for (unsigned cpu = 0; cpu < CPU_SETSIZE; cpu++)
 		if (CPU_ISSET(cpu, &mine)) {
-			cpus->first = count++ ? cpu : 0; /* the last: there is one before it */
+			cpus->stays = count++ ? cpus->stays : cpu;
+			cpus->goes = cpu;
 		}
 	if (count < 2)
 		return false;
+	snprintf(cpus->both, sizeof(cpus->both), "%u,%u", cpus->stays, cpus->goes);
+	options->cpus = cpus->both;
 	snprintf(cpus->folder, sizeof(cpus->folder), "/tmp/ringlane-cpus-XXXXXX");
 	assert_non_null(mkdtemp(cpus->folder));
 	snprintf(cpus->path, sizeof(cpus->path), "%s/online", cpus->folder);
@@ -176,18 +180,18 @@ static void orphan_check(unsigned reapers, enum ringlane_iopoll iopoll)
 	if (!cpus_make(&cpus, &options))
 		skip();
 	test_managed_open(&it, &setup, &two, &options);
-	orphan = steer_map_queue(it.managed->steering.map, cpus.first);
+	orphan = steer_map_queue(it.managed->steering.map, cpus.goes);
 	submit_to(&it, orphan);
 	test_until(fake_disk_taken(it.disk.fake) == 1);
-	assert_int_equal(ringlane_prepare_offline(it.managed, cpus.first, 50), -ETIMEDOUT);
+	assert_int_equal(ringlane_prepare_offline(it.managed, cpus.goes, 50), -ETIMEDOUT);
 	test_until(load_relaxed(&cpus.events[RINGLANE_QUEUE_ORPHANED]) == 1);
 	assert_int_equal(stats_of(&it).orphaned, 1);
-	reaper_check(&it, orphan, cpus.first);
+	reaper_check(&it, orphan, cpus.goes);
 	fake_disk_set_trick(it.disk.fake, FAKE_LOSES_CALL);
 	fake_disk_release(it.disk.fake);
 	assert_int_equal(test_tally_wait(&it.tally, 1), 1);
 	test_until(load_relaxed(&cpus.events[RINGLANE_QUEUE_INACTIVE]) == 1);
-	assert_int_equal(ringlane_finish_online(it.managed, cpus.first), 0);
+	assert_int_equal(ringlane_finish_online(it.managed, cpus.goes), 0);
 	assert_int_equal(queues_active(&it), 2);
 	fake_disk_set_trick(it.disk.fake, FAKE_HONEST);
 	for (unsigned i = 0; i < 2; i++)
@@ -222,13 +226,13 @@ static void test_orphan_when_its_cpu_is_back_then_it_is_a_queue_again(void **sta
 	for (unsigned i = 0; i < 2; i++)
 		submit_to(&it, i);
 	test_until(fake_disk_taken(it.disk.fake) == 2);
-	assert_int_equal(ringlane_prepare_offline(it.managed, cpus.first, 50), -ETIMEDOUT);
+	assert_int_equal(ringlane_prepare_offline(it.managed, cpus.goes, 50), -ETIMEDOUT);
 	test_until(load_relaxed(&cpus.events[RINGLANE_QUEUE_ORPHANED]) == 1);
-	assert_int_equal(ringlane_finish_online(it.managed, cpus.first), 0);
+	assert_int_equal(ringlane_finish_online(it.managed, cpus.goes), 0);
 	assert_int_equal(load_relaxed(&cpus.events[RINGLANE_QUEUE_ACTIVE]), 1);
 	assert_int_equal(queues_active(&it), 2);
 	for (unsigned i = 0; i < 2; i++)
-		assert_int_equal(load_relaxed(&it.managed->queues[i].reaper->orphans), 0);
+		assert_int_equal(load_relaxed(&it.managed->queues[i].reaper->adopted), 0);
 	fake_disk_set_trick(it.disk.fake, FAKE_HONEST);
 	fake_disk_release(it.disk.fake);
 	for (unsigned i = 0; i < 2; i++)
@@ -239,6 +243,170 @@ static void test_orphan_when_its_cpu_is_back_then_it_is_a_queue_again(void **sta
 	cpus_free(&cpus);
 }
 
+/* ---- interrupts ---- */
+
+/* The fake disk's transport gets the functions that it lacks. */
+struct rig {
+	struct test_managed it;
+	struct cpus cpus;
+	struct transport_ops ops;
+	struct ringlane_managed *managed; /* atomic: it.managed, for the keeper's thread */
+	bool refuses;                     /* atomic: the kernel has no interrupt for us */
+	bool too_early; /* atomic: somebody was let in without one, or before it was gone */
+	unsigned masks, unmasks; /* atomic */
+	unsigned refused;        /* atomic */
+};
+
+static struct rig
+	*the_rig; /* of the test that runs: the transport's functions have no other way to it */
+
+static bool queue_is_closed(unsigned index)
+{
+	struct ringlane_queue_stats stats;
+
+	ringlane_managed_get_queue_stats(load_acquire(&the_rig->managed), index, &stats);
+	return !stats.active;
+}
+
+static int queue_mask(struct transport *transport, unsigned index, struct error *error)
+{
+	bool muted = load_relaxed(&load_acquire(&the_rig->managed)->queues[index].muted);
+
+	if (!queue_is_closed(index) || !muted)
+		store_relaxed(&the_rig->too_early, true);
+	add_relaxed(&the_rig->masks, 1);
+	return 0;
+}
+
+static int queue_unmask(struct transport *transport, unsigned index, struct error *error)
+{
+	if (load_relaxed(&the_rig->refuses)) {
+		add_relaxed(&the_rig->refused, 1);
+		return error_set(error, -ENOSPC, "no interrupt left");
+	}
+	if (!load_relaxed(&the_rig->refused) && !queue_is_closed(index))
+		store_relaxed(&the_rig->too_early, true);
+	add_relaxed(&the_rig->unmasks, 1);
+	return 0;
+}
+
+/* False: the machine has one CPU for us. */
+static bool rig_open(struct rig *rig)
+{
+	struct ringlane_managed_options options = { .policy = RINGLANE_POLICY_PICKED };
+
+	*rig = (struct rig){ .refuses = false };
+	the_rig = rig;
+	if (!cpus_make(&rig->cpus, &options))
+		return false;
+	rig->it.disk = test_disk_open(&(struct fake_setup){ 0 }, &two);
+	rig->ops = *rig->it.disk.device->transport->ops;
+	rig->ops.queue_mask = queue_mask;
+	rig->ops.queue_unmask = queue_unmask;
+	rig->it.disk.device->transport->ops = &rig->ops;
+	test_managed_start(&rig->it, &options);
+	store_release(&rig->managed, rig->it.managed);
+	return true;
+}
+
+static void rig_go(struct rig *rig)
+{
+	unsigned before = load_relaxed(&rig->cpus.events[RINGLANE_QUEUE_INACTIVE]);
+
+	cpus_write(&rig->cpus, false);
+	hotplug_poke(rig->it.managed->keeper->hotplug);
+	test_until(load_relaxed(&rig->cpus.events[RINGLANE_QUEUE_INACTIVE]) == before + 1);
+}
+
+static void rig_come(struct rig *rig)
+{
+	unsigned before = load_relaxed(&rig->cpus.events[RINGLANE_QUEUE_ACTIVE]);
+
+	cpus_write(&rig->cpus, true);
+	hotplug_poke(rig->it.managed->keeper->hotplug);
+	test_until(load_relaxed(&rig->cpus.events[RINGLANE_QUEUE_ACTIVE]) == before + 1);
+}
+
+/* One at a time, so that each needs its own call. */
+static void rig_submit(struct rig *rig, unsigned count)
+{
+	for (unsigned i = 0; i < 2 * count; i++) {
+		struct ringlane_request request = test_request(&rig->it, RINGLANE_OP_READ, i);
+		unsigned before = test_tally_wait(&rig->it.tally, 0);
+
+		request.queue = i % 2;
+		test_submit(&rig->it, &request);
+		assert_int_equal(test_tally_wait(&rig->it.tally, before + 1), before + 1);
+	}
+	assert_int_equal(rig->it.tally.failed, 0);
+}
+
+static void rig_close(struct rig *rig)
+{
+	assert_false(load_relaxed(&rig->too_early));
+	test_managed_close(&rig->it);
+	cpus_free(&rig->cpus);
+}
+
+static void test_interrupt_when_its_queue_goes_and_comes_then_in_that_order(void **state)
+{
+	struct rig rig;
+
+	if (!rig_open(&rig))
+		skip();
+	for (unsigned round = 1; round <= 3; round++) {
+		rig_go(&rig);
+		test_until(load_relaxed(&rig.masks) == round);
+		rig_submit(&rig, COUNT);
+		assert_int_equal(load_relaxed(&rig.unmasks), round - 1);
+		rig_come(&rig);
+		assert_int_equal(load_relaxed(&rig.unmasks), round);
+		rig_submit(&rig, COUNT);
+	}
+	rig_close(&rig);
+}
+
+static void test_interrupt_when_it_was_freed_and_the_device_stops_then_it_is_returned(void **state)
+{
+	struct rig rig;
+
+	if (!rig_open(&rig))
+		skip();
+	rig_go(&rig);
+	test_until(load_relaxed(&rig.masks) == 1);
+	assert_int_equal(ringlane_managed_stop(rig.it.managed), 0);
+	assert_int_equal(load_relaxed(&rig.unmasks), 1);
+	rig_close(&rig);
+}
+
+static void
+test_interrupt_when_the_kernel_refuses_it_then_the_queue_works_all_the_same(void **state)
+{
+	struct rig rig;
+
+	if (!rig_open(&rig))
+		skip();
+	rig_go(&rig);
+	test_until(load_relaxed(&rig.masks) == 1);
+	store_relaxed(&rig.refuses, true);
+	rig_come(&rig);
+	fake_disk_set_trick(rig.it.disk.fake, FAKE_LOSES_CALL);
+	for (unsigned i = 0; i < COUNT; i++) {
+		struct ringlane_request request = test_request(&rig.it, RINGLANE_OP_READ, i);
+
+		request.queue = steer_map_queue(rig.managed->steering.map, rig.cpus.goes);
+		test_submit(&rig.it, &request);
+		assert_int_equal(test_tally_wait(&rig.it.tally, i + 1), i + 1);
+	}
+	fake_disk_set_trick(rig.it.disk.fake, FAKE_HONEST);
+	assert_true(load_relaxed(&rig.refused) > 0);
+	assert_int_equal(load_relaxed(&rig.unmasks), 0);
+	store_relaxed(&rig.refuses, false);
+	test_until(load_relaxed(&rig.unmasks) == 1);
+	rig_submit(&rig, COUNT);
+	rig_close(&rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -246,6 +414,11 @@ int main(void)
 		driver_test(test_cpu_when_it_goes_and_comes_then_its_queue_does_too),
 		driver_test(test_cpu_when_its_queue_does_not_get_idle_then_it_is_adopted),
 		driver_test(test_orphan_when_its_cpu_is_back_then_it_is_a_queue_again),
+		driver_test(test_interrupt_when_its_queue_goes_and_comes_then_in_that_order),
+		driver_test(
+			test_interrupt_when_it_was_freed_and_the_device_stops_then_it_is_returned),
+		driver_test(
+			test_interrupt_when_the_kernel_refuses_it_then_the_queue_works_all_the_same),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

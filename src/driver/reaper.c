@@ -50,10 +50,10 @@ static void queues_schedule(struct reaper *reaper)
 }
 
 /* Whatever has become of their interrupts. */
-static void orphans_schedule(struct reaper *reaper)
+static void adopted_schedule(struct reaper *reaper)
 {
 	FOR_EACH_QUEUE(mq, reaper)
-	if (load_relaxed(&mq->orphaned))
+	if (load_relaxed(&mq->adopted))
 		iopoll_schedule(&reaper->iopoll, &mq->source);
 }
 
@@ -191,7 +191,7 @@ static bool holds(const struct reaper *reaper)
 
 static bool ticks(const struct reaper *reaper)
 {
-	return holds(reaper) || load_relaxed(&reaper->orphans);
+	return holds(reaper) || load_relaxed(&reaper->adopted);
 }
 
 static uint64_t sleep_ns(const struct reaper *reaper, enum iopoll_outcome outcome)
@@ -216,7 +216,7 @@ static void timers_run(struct reaper *reaper)
 	if (!ticks(reaper) || now_ns < reaper->tick_ns)
 		return;
 	reaper->tick_ns = now_ns + MANAGED_TICK_NS;
-	orphans_schedule(reaper);
+	adopted_schedule(reaper);
 	if (holds(reaper))
 		managed_flows_try(reaper->managed);
 }

@@ -37,10 +37,10 @@ struct reaper {
 	bool is_gone;          /* the device */
 	bool draining, quit;   /* wishes that are known */
 	bool answers;          /* somebody may be waiting */
-	uint64_t tick_ns;      /* when held requests and orphans are looked at next */
+	uint64_t tick_ns;      /* when held requests and adopted queues are looked at next */
 	struct ringlane_completion completions[MANAGED_WEIGHT_MAX];
 	struct reaper_done done[MANAGED_WEIGHT_MAX];
-	unsigned orphans; /* queues to look at every tick; atomic, written under keeper.lock */
+	unsigned adopted; /* queues to look at every tick; atomic, written under keeper.lock */
 	/* what the lock guards */
 	cache_aligned pthread_mutex_t lock;
 	pthread_cond_t changed; /* mode_done, drained */

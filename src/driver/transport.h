@@ -13,6 +13,7 @@
 #include "driver/doorbell.h"
 #include "mem/dma.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct transport_facts {
@@ -29,6 +30,13 @@ struct transport_ring {
 	const void *desc, *avail, *used;                 /* in this process */
 	uint64_t desc_device, avail_device, used_device; /* as the device sees them */
 	int kick_fd, call_fd;                            /* borrowed until queue_stop */
+};
+
+/* How a queue calls: by a vector of a PCI function. */
+struct transport_vector {
+	const char *address; /* of the function */
+	unsigned number;     /* several queues may share one */
+	bool is_off;         /* nobody wants its interrupt: queue_mask */
 };
 
 struct transport;
@@ -77,12 +85,16 @@ struct transport_ops {
 	 * up to start, ends by the deadline (clock_ns()).
 	 */
 	int (*reconnect)(struct transport *transport, uint64_t deadline, struct error *error);
+	/* NULL: it calls by the call fd, and there is no interrupt. */
+	void (*queue_vector)(const struct transport *transport, unsigned index,
+			     struct transport_vector *ret_vector);
 	/*
-	 * How a queue calls: by a vector of the PCI function with this address; several queues may share one. NULL: by the call
-	 * fd, and there is no interrupt.
+	 * The queue wants no interrupt until queue_unmask. When no other queue wants that of the vector either, it alone is given
+	 * back to the kernel. What the device raises meanwhile may be lost: the ring is to be looked at after queue_unmask. Both hold over
+	 * queue_stop, reset and start. -errno: it is as before. With queue_vector.
 	 */
-	unsigned (*queue_vector)(const struct transport *transport, unsigned index,
-				 const char **ret_address);
+	int (*queue_mask)(struct transport *transport, unsigned index, struct error *error);
+	int (*queue_unmask)(struct transport *transport, unsigned index, struct error *error);
 	/* The driver is ready: DRIVER_OK. */
 	int (*start)(struct transport *transport, struct error *error);
 	/* Has gone_events when the device is gone; other readiness means nothing. */

@@ -254,13 +254,17 @@ static void queue_doorbell_vfio(const struct transport *transport, unsigned inde
 	*ret_doorbell = self_of(transport)->queues[index].doorbell;
 }
 
-static unsigned queue_vector_vfio(const struct transport *transport, unsigned index,
-				  const char **ret_address)
+static void queue_vector_vfio(const struct transport *transport, unsigned index,
+			      struct transport_vector *ret_vector)
 {
 	const struct transport_vfio *self = self_of(transport);
+	unsigned vector = transport_vfio_queue_vector(self, index);
 
-	*ret_address = self->function.address;
-	return transport_vfio_queue_vector(self, index);
+	*ret_vector = (struct transport_vector){
+		.address = self->function.address,
+		.number = vector,
+		.is_off = !transport_vfio_vector_is_wanted(self, vector),
+	};
 }
 
 static int queue_stop_vfio(struct transport *transport, unsigned index, struct error *error)
@@ -354,6 +358,8 @@ static const struct transport_ops ops_vfio = {
 	.queue_start = queue_start_vfio,
 	.queue_doorbell = queue_doorbell_vfio,
 	.queue_vector = queue_vector_vfio,
+	.queue_mask = transport_vfio_queue_mask,
+	.queue_unmask = transport_vfio_queue_unmask,
 	.queue_stop = queue_stop_vfio,
 	.queue_reset = queue_reset_vfio,
 	.reset = reset_vfio,

@@ -18,6 +18,7 @@ struct vfio_queue {
 	struct transport_ring ring;
 	bool known;   /* to us: between queue_start and queue_stop */
 	bool running; /* the device has it */
+	bool masked;  /* wants no interrupt */
 	struct doorbell doorbell;
 };
 
@@ -75,8 +76,10 @@ int transport_vfio_irqs_start(struct transport_vfio *self, unsigned max, struct 
 void transport_vfio_irqs_stop(struct transport_vfio *self);
 /* Of the configuration (0) and of a known queue. */
 unsigned transport_vfio_queue_vector(const struct transport_vfio *self, unsigned index);
-/* Does more than one listen to each vector, so that the hub passes interrupts on? */
-bool transport_vfio_shares_vectors(const struct transport_vfio *self);
+/* Does anybody want its interrupt? */
+bool transport_vfio_vector_is_wanted(const struct transport_vfio *self, unsigned vector);
+int transport_vfio_queue_mask(struct transport *transport, unsigned index, struct error *error);
+int transport_vfio_queue_unmask(struct transport *transport, unsigned index, struct error *error);
 
 /* For tests: with another kernel. */
 int transport_vfio_open_on(const struct vfio_kernel *kernel, const char *address,
