@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""The README's adapter: its commands do what it says, as they are typed. Only /run is another folder, and the guest a front end of the test.
+
+usage: tests/integration/readme_scsi.py BUILD-DIRECTORY
+"""
+
+import os
+import subprocess
+import sys
+import unittest
+from pathlib import Path
+
+from captive import SECONDS, Case
+from process import wait_until
+from vhost_user import REMOVED, RESCAN, TRANSPORT_RESET, ScsiFrontEnd
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PATHS = ""
+
+
+def read_blocks(chapter):
+    """The commands of each block of a chapter."""
+    text = (ROOT / "README.md").read_text().split(f"\n## {chapter}", 1)[1].split("\n## ", 1)[0]
+    return [block.split("```", 1)[0].strip() for block in text.split("```\n")[1::2]]
+
+
+class Readme(Case):
+    def shell(self, words):
+        return dict(
+            args=["sh", "-ec", words.replace("/run/", f"{self.folder}/")], cwd=self.folder, env={**os.environ, "PATH": PATHS}
+        )
+
+    def run_lines(self, block):
+        done = subprocess.run(**self.shell(block), text=True, capture_output=True, timeout=SECONDS)
+        self.assertEqual((done.returncode, done.stderr), (0, ""), block)
+        return done.stdout
+
+    def test_adapter_when_served_and_a_disk_is_plugged_then_as_the_readme_says(self):
+        serve, plug, rest = read_blocks("SCSI")
+        daemon, _, qemu = serve.partition("\nqemu-system-")
+        self.assertIn("num_queues=4", qemu)
+        self.assertEqual(len(plug.splitlines()), 1)
+        for name in "abcd":
+            self.make_image(f"{name}.img")
+        process = subprocess.Popen(**self.shell(f"exec {daemon}"))
+        self.addCleanup(process.wait, SECONDS)
+        self.addCleanup(process.terminate)
+        wait_until((self.folder / "hba.sock").exists, SECONDS, "the daemon listens")
+        wait_until((self.folder / "ringlaned.qmp").exists, SECONDS, "its monitor listens")
+        with ScsiFrontEnd(self.folder / "hba.sock", queues=4) as front:
+            ring = front.start_all()[0]
+            self.assertIn(b"disk-b", ring.inquiry(0x80, lun=1))
+            events = [front.events.put_event() for _ in range(4)]
+            self.run_lines(plug)
+            event, target, lun, reason = front.events.event(events[0])
+            self.assertEqual((event, reason), (TRANSPORT_RESET, RESCAN))
+            ring.settle(target=target, lun=lun)
+            self.assertEqual(ring.capacity(target=target, lun=lun), 1 << 20)
+            told = self.run_lines(rest)
+            self.assertIn('"DEVICE_DELETED"', told)
+            self.assertRegex(told, r"export hba: vhost-user-scsi")
+            self.assertEqual(front.events.event(events[2]), (TRANSPORT_RESET, target, lun, REMOVED))
+        self.assertEqual((self.folder / "c.img").stat().st_size, 20 << 30)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        raise SystemExit(__doc__)
+    build = Path(sys.argv.pop(1)).resolve()
+    PATHS = f"{build}/src/daemon:{build}/src/tools:{os.environ['PATH']}"
+    unittest.main(verbosity=2)
