@@ -81,13 +81,21 @@ uint64_t transport_vfio_features(void)
 	       1ull << VIRTIO_F_RING_RESET;
 }
 
+/* Those of the device's that are taken by itself. A queue is reset only where that means what it says. */
+static uint64_t features_own(const struct transport_vfio *self)
+{
+	uint64_t own = self->features & transport_vfio_features();
+
+	return self->device.resets_no_queue ? own & ~(1ull << VIRTIO_F_RING_RESET) : own;
+}
+
 static void get_facts_vfio(const struct transport *transport, struct transport_facts *ret_facts)
 {
 	const struct transport_vfio *self = self_of(transport);
 
 	*ret_facts = (struct transport_facts){
 		.features = self->features,
-		.features_own = self->features & transport_vfio_features(),
+		.features_own = features_own(self),
 		.queue_max = self->queue_count,
 		.queue_size_max = self->queue_size_max,
 		.mem_slots = vfio_container_maps_max(&self->container),
@@ -108,7 +116,7 @@ static int set_features_vfio(struct transport *transport, uint64_t features, str
 {
 	struct transport_vfio *self = self_of(transport);
 
-	self->acked = features | (self->features & transport_vfio_features());
+	self->acked = features | features_own(self);
 	return negotiate(self, error);
 }
 

@@ -2,6 +2,8 @@
 /* What the VFIO transport does with a device that it could open. */
 #include "driver/test_vfio.h"
 
+#include <linux/pci_regs.h>
+
 /* ---- running ---- */
 
 static void test_requests_reach_the_device_by_its_addresses_and_come_back(void **state)
@@ -35,6 +37,23 @@ static void test_features_of_the_transport_are_taken_when_offered(void **state)
 	assert_int_equal(facts.queue_max, 3);
 	assert_int_equal(facts.queue_size_max, 256);
 	assert_int_equal(facts.mem_slots, FAKE_MAPS_MAX);
+	rig_fini(&rig);
+}
+
+/* It would confirm the reset of a queue and go on with what is in flight. */
+static void test_reset_of_queues_is_not_negotiated_with_qemu(void **state)
+{
+	const uint16_t vendor = htole16(0x1af4);
+	struct transport_facts facts;
+	struct rig rig;
+
+	rig_init(&rig);
+	memcpy(rig.kernel.config + PCI_SUBSYSTEM_VENDOR_ID, &vendor, sizeof(vendor));
+	rig_open(&rig);
+	rig.transport->ops->get_facts(rig.transport, &facts);
+	assert_true(facts.features >> VIRTIO_F_RING_RESET & 1);
+	assert_false(facts.features_own >> VIRTIO_F_RING_RESET & 1);
+	assert_false(rig.pci.acked >> VIRTIO_F_RING_RESET & 1);
 	rig_fini(&rig);
 }
 
@@ -314,6 +333,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		vfio_test(test_requests_reach_the_device_by_its_addresses_and_come_back),
 		vfio_test(test_features_of_the_transport_are_taken_when_offered),
+		vfio_test(test_reset_of_queues_is_not_negotiated_with_qemu),
 		vfio_test(test_queue_size_is_that_of_the_shortest),
 		vfio_test(test_doorbell_that_cannot_be_mapped_is_rung_by_the_kick_fd),
 		vfio_test(test_close_resets_then_takes_the_bus_then_unmaps),

@@ -51,6 +51,11 @@ struct virtio_pci {
 	const struct virtio_pci_access *access;
 	unsigned timeout_ms;
 	unsigned device_id; /* VIRTIO_ID_* */
+	/*
+	 * QEMU and its kin: the reset of a queue is confirmed at once, and what was in flight is completed all the same, into
+	 * memory and into the ring that was started meanwhile (7.2; only network devices have a reset of their own).
+	 */
+	bool resets_no_queue;
 	struct virtio_pci_window common, notify, isr, device;
 	uint32_t notify_multiplier;
 };

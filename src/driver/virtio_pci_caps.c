@@ -43,6 +43,7 @@ static int identify(struct virtio_pci *pci, struct error *error)
 				 vendor, device);
 	pci->device_id = device >= DEVICE_MODERN ? device - DEVICE_MODERN :
 						   config_read(pci, PCI_SUBSYSTEM_ID, 2);
+	pci->resets_no_queue = config_read(pci, PCI_SUBSYSTEM_VENDOR_ID, 2) == VENDOR_VIRTIO;
 	return 0;
 }
 
