@@ -12,8 +12,8 @@
  *
  * Threads. Devices, disks and LUNs belong to the main thread. Lanes find LUNs in an immutable table, which is replaced whole; the
  * old one is freed when each loop that could look into it has answered a message. What concerns the tasks of other lanes (TMFs,
- * drain, unplug, exclusive commands) is one message to each distinct loop, a counter on the main thread, and an answer when the
- * last one has answered. No thread ever waits.
+ * drain, unplug, exclusive commands) is one message to each distinct loop that is awake or has something of the LUN, a counter on the
+ * main thread, and an answer when the last one has answered. No thread ever waits.
  */
 #ifndef RINGLANE_DEVICE_SCSI_H
 #define RINGLANE_DEVICE_SCSI_H

@@ -3,7 +3,7 @@
  * A disk and everybody who shows it: quiet times (drain, exclusive commands), PREEMPT AND ABORT.
  *
  * Theory of operation. A disk is quiet when no command of it is being executed in any lane of any adapter. Who wants that (a drain, a
- * command that must be alone) makes the main thread hold the disk: one message to each distinct loop; there, commands that come wait,
+ * command that must be alone) makes the main thread hold the disk: it tells each distinct loop (scsi_fanout.c); there, commands that come wait,
  * and the loop answers when those that are there have ended. While it is quiet drains go first, then exclusive commands, one lun
  * queue after another. When nobody wants it any more it is released, with as many messages. enum scsi_disk_phase says where it is;
  * disk_step() makes the next move whenever something has changed.
@@ -90,7 +90,7 @@ static void disk_hold(struct scsi_disk *disk)
 		scsi_fanout_add_lun(fanout, lun);
 	}
 	disk->phase = SCSI_DISK_HOLDING;
-	scsi_fanout_begin(fanout, scsi_part_hold, phase_reached);
+	scsi_fanout_begin(fanout, &scsi_do_hold, phase_reached);
 }
 
 static void disk_release(struct scsi_disk *disk)
@@ -107,7 +107,7 @@ static void disk_release(struct scsi_disk *disk)
 		scsi_fanout_add_lun(fanout, lun);
 	}
 	disk->phase = SCSI_DISK_RELEASING;
-	scsi_fanout_begin(fanout, scsi_part_release, phase_reached);
+	scsi_fanout_begin(fanout, &scsi_do_release, phase_reached);
 }
 
 /* ---- while it is quiet ---- */
@@ -332,7 +332,7 @@ static void marked_step(struct scsi_disk *disk)
 	if (scsi_nexus_take_abort(lun->nexus))
 		scsi_fanout_add_lun(fanout, lun);
 	fanout->match = (struct scsi_match){ .answer = VIRTIO_SCSI_S_ABORTED, .keep_served = true };
-	scsi_fanout_begin(fanout, scsi_part_abort, marked_served);
+	scsi_fanout_begin(fanout, &scsi_do_abort, marked_served);
 }
 
 static void marked_asked(struct loop_message *message)
@@ -358,7 +358,7 @@ static void lun_hold(struct scsi_lun *lun)
 {
 	lun->held = true;
 	for (unsigned i = 0; i < lun->device->num_queues; i++)
-		lun->queues[i].holds = lun->queues[i].slow = 1;
+		lun->queues[i].holds = 1;
 }
 
 void scsi_disk_add_lun(struct scsi_disk *disk, struct scsi_lun *lun)

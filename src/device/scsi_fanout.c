@@ -7,6 +7,9 @@
  * (commands are still in the disk) answers later; the loop goes on meanwhile. Queues without a loop are the main thread's: their
  * parts run before scsi_fanout_begin returns, but the answer comes as a message all the same.
  *
+ * A loop that sleeps is not woken to find that it has nothing to do (struct scsi_work): other LUNs would notice. What it must know it
+ * sees by itself when it wakes up.
+ *
  * Order. A group goes back at the end of a turn, after what the lanes of that loop had deferred before: completions that the
  * operation caused are in the ring, and the driver called, before the main thread hears of it. What the main thread wrote before
  * begin is seen by the parts, what the parts wrote by done().
@@ -24,6 +27,7 @@ struct scsi_group {
 	struct loop *loop; /* NULL: the main thread's own */
 	struct scsi_part *parts;
 	unsigned out; /* parts that have not answered; the loop's */
+	bool moot;    /* the loop was not told */
 };
 
 /* ---- making ---- */
@@ -108,15 +112,24 @@ bool scsi_fanout_has_lun(const struct scsi_fanout *fanout, const struct scsi_lun
 
 /* ---- there and back ---- */
 
+static void group_back(struct scsi_group *group)
+{
+	for (struct scsi_part *part = group->parts; part; part = part->next)
+		scsi_device_back(part->queue->device, 1);
+}
+
 static void group_came_back(struct loop_message *message)
 {
 	struct scsi_group *group = container_of(message, struct scsi_group, message);
 	struct scsi_fanout *fanout = group->fanout;
 
-	for (struct scsi_part *part = group->parts; part; part = part->next)
-		scsi_device_back(part->queue->device, 1);
-	if (--fanout->groups_out == 0)
-		fanout->done(fanout);
+	group_back(group);
+	if (--fanout->groups_out > 0)
+		return;
+	for (unsigned i = 1; i < fanout->group_count; i++)
+		if (fanout->groups[i].moot)
+			group_back(&fanout->groups[i]);
+	fanout->done(fanout);
 }
 
 /* Here and not when the last command ends: that is told by the channel's own driver, which may still look at it. */
@@ -159,7 +172,7 @@ static void group_run(struct scsi_group *group)
 
 	for (struct scsi_part *part = group->parts; part; part = next) {
 		next = part->next;
-		group->fanout->run(part);
+		group->fanout->work->run(part);
 	}
 	group_answered(group); /* ours: it did not go back before all had begun */
 }
@@ -200,20 +213,52 @@ static void part_join(struct scsi_part *part, struct scsi_group *group)
 	part->queue->device->out++;
 }
 
-void scsi_fanout_begin(struct scsi_fanout *fanout, scsi_part_fn *run, scsi_fanout_fn *done)
+static bool parts_are_moot(const struct scsi_group *group)
 {
-	assert(loop_is_mine(fanout->main_loop) && fanout->groups_out == 0);
-	fanout->run = run;
-	fanout->done = done;
+	for (const struct scsi_part *part = group->parts; part; part = part->next)
+		if (!group->fanout->work->is_moot(part))
+			return false;
+	return true;
+}
+
+/* It still sleeps, or again: what was seen is not from the middle of a turn, whose completions the driver has not seen yet. */
+static bool group_is_moot(const struct scsi_group *group)
+{
+	return loop_is_asleep(group->loop) && parts_are_moot(group) && loop_is_asleep(group->loop);
+}
+
+static void group_send(struct scsi_group *group)
+{
+	group->moot = group_is_moot(group);
+	if (group->moot)
+		return;
+	group->fanout->groups_out++;
+	loop_post(group->loop, &group->message);
+}
+
+static void gather_parts(struct scsi_fanout *fanout)
+{
 	fanout->group_count = 0;
 	group_find(fanout, NULL);
 	for (unsigned i = 0; i < fanout->part_count; i++) {
 		struct scsi_part *part = &fanout->parts[i];
 
 		part_join(part, group_find(fanout, part->queue->loop));
+		if (fanout->work->announce)
+			fanout->work->announce(part);
 	}
-	fanout->groups_out = fanout->group_count;
+}
+
+/* The main thread's own group goes last, and comes back as a message like the others. */
+void scsi_fanout_begin(struct scsi_fanout *fanout, const struct scsi_work *work,
+		       scsi_fanout_fn *done)
+{
+	assert(loop_is_mine(fanout->main_loop) && fanout->groups_out == 0);
+	fanout->work = work;
+	fanout->done = done;
+	gather_parts(fanout);
+	fanout->groups_out = 1;
 	for (unsigned i = 1; i < fanout->group_count; i++)
-		loop_post(fanout->groups[i].loop, &fanout->groups[i].message);
+		group_send(&fanout->groups[i]);
 	group_run(&fanout->groups[0]);
 }

@@ -34,6 +34,7 @@
 
 struct scsi_fanout;
 struct scsi_part;
+struct scsi_work;
 struct scsi_request;
 struct scsi_lun_queue;
 
@@ -170,7 +171,8 @@ struct scsi_errand {
 struct scsi_lun_queue {
 	/* for each command */
 	struct block_channel *channel cache_aligned; /* NULL: not opened yet */
-	uint32_t slow; /* anything below that a command must look at: see scsi_lun_queue.c */
+	uint32_t slow;  /* anything below that a command must look at: see scsi_lun_queue.c */
+	uint32_t holds; /* atomic, the main thread's: somebody wants the LUN quiet */
 	uint32_t active; /* being executed, sleepers and uses as a peer included; atomic for statistics */
 	uint64_t commands;        /* atomic for statistics */
 	struct scsi_nexus *nexus; /* set with lun */
@@ -178,7 +180,6 @@ struct scsi_lun_queue {
 	struct scsi_queue *queue; /* the same */
 
 	/* seldom */
-	uint32_t holds;
 	uint32_t held_count; /* atomic for statistics */
 	uint32_t asleep;     /* wait for their turn to be alone */
 	bool ordered;        /* an ORDERED command is being executed */
@@ -291,18 +292,14 @@ void scsi_lun_queue_exclusive(struct scsi_task *task); /* scsi_task_ops */
 void scsi_lun_queue_exclusive_end(struct scsi_task *task);
 void scsi_lun_queue_abort_marked(struct scsi_task *task);
 
-/* Functions for a fan-out. */
-void scsi_part_hold(struct scsi_part *part); /* answers when nothing is being executed */
-void scsi_part_release(struct scsi_part *part);
-void scsi_part_empty(
-	struct scsi_part
-		*part); /* the LUN goes: answers when no command is left; the channel is closed */
-void scsi_part_abort(
-	struct scsi_part *part); /* those that fanout->match names; answers when they have ended */
-void scsi_part_reset(struct scsi_part *part); /* all of them, and holds back what comes */
-void scsi_part_query(struct scsi_part *part); /* counts those that match */
-void scsi_part_nothing(
-	struct scsi_part *part); /* whoever runs this sees what was published before */
+/* What a fan-out does. */
+extern const struct scsi_work scsi_do_hold, /* answers when nothing is being executed */
+	scsi_do_release,
+	scsi_do_empty, /* the LUN goes: answers when no command is left; the channel is closed */
+	scsi_do_abort, /* those that fanout->match names; answers when they have ended */
+	scsi_do_reset, /* all of them, and holds back what comes */
+	scsi_do_query, /* counts those that match */
+	scsi_do_look;  /* whoever has answered sees what was published before */
 
 /* ---- fan-out ---- */
 
@@ -329,8 +326,16 @@ struct scsi_part {
 	unsigned count; /* of commands that were found or aborted */
 };
 
-typedef void scsi_part_fn(struct scsi_part *part);
 typedef void scsi_fanout_fn(struct scsi_fanout *fanout);
+
+struct scsi_work {
+	/* Main thread, before any loop is told: what lanes see for themselves. NULL: nothing. */
+	void (*announce)(struct scsi_part *part);
+	/* Main thread, after that, of a loop that sleeps: run() would find nothing to do. */
+	bool (*is_moot)(const struct scsi_part *part);
+	/* On the loop that owns the queue; ends in scsi_part_done. */
+	void (*run)(struct scsi_part *part);
+};
 
 /* For those who began it: match before, the counts of the parts after. */
 struct scsi_fanout {
@@ -339,7 +344,7 @@ struct scsi_fanout {
 	void *opaque;
 	/* its own */
 	struct loop *main_loop;
-	scsi_part_fn *run;
+	const struct scsi_work *work;
 	unsigned part_count, part_max, group_count, groups_out;
 	struct scsi_group
 		*groups; /* one for each distinct loop; the first is the main thread's own */
@@ -352,9 +357,10 @@ void scsi_fanout_free(
 	struct scsi_fanout *fanout); /* not out; NULL is fine; LUNs of it may be gone then */
 void scsi_fanout_add_device(struct scsi_fanout *fanout, struct scsi_device *device);
 void scsi_fanout_add_lun(struct scsi_fanout *fanout, struct scsi_lun *lun); /* pins it */
-/* run for each part on the loop that owns its queue; each ends in scsi_part_done. Then done(fanout) on the main loop, never before
- * this returns. May be begun again when it is done. */
-void scsi_fanout_begin(struct scsi_fanout *fanout, scsi_part_fn *run, scsi_fanout_fn *done);
+/* The work for each part, on the loop that owns its queue. Then done(fanout) on the main loop, never before this returns. May be begun
+ * again when it is done. */
+void scsi_fanout_begin(struct scsi_fanout *fanout, const struct scsi_work *work,
+		       scsi_fanout_fn *done);
 /* On the owner's loop. What the lane completed before is published before the main thread hears of it. */
 void scsi_part_done(struct scsi_part *part);
 unsigned scsi_fanout_count(const struct scsi_fanout *fanout,

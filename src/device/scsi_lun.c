@@ -153,7 +153,7 @@ static void table_replace(struct scsi_device *device, struct scsi_lun_table *tab
 	struct scsi_lun_table *old = device->table;
 
 	store_release(&device->table, table); /* pairs with scsi_request.c:find_usual */
-	scsi_fanout_begin(old->retire, scsi_part_nothing, table_retired);
+	scsi_fanout_begin(old->retire, &scsi_do_look, table_retired);
 }
 
 /* ---- addresses ---- */
@@ -434,7 +434,7 @@ void scsi_lun_remove(struct scsi_lun *lun, void (*done)(void *opaque), void *opa
 	lun_hide(lun);
 	lun->farewell->opaque = lun;
 	scsi_fanout_add_lun(lun->farewell, lun);
-	scsi_fanout_begin(lun->farewell, scsi_part_empty, lun_is_empty);
+	scsi_fanout_begin(lun->farewell, &scsi_do_empty, lun_is_empty);
 }
 
 /* ---- for people ---- */

@@ -2,9 +2,10 @@
 /*
  * The commands of one LUN in one request queue.
  *
- * Theory of operation. In the common case a command is counted (active), executed and counted off: lq->slow is 0. It is not when
+ * Theory of operation. In the common case a command is counted (active), executed and counted off: lq->holds and lq->slow are 0.
+ * holds is the main thread's: somebody wants the LUN quiet (drain, exclusive command, reset), and what comes waits in a list. slow is
+ * not 0 when
  *
- *   holds      somebody wants the LUN quiet (drain, exclusive command, reset): what comes waits in a list
  *   held       commands wait: those that come later queue up behind them
  *   ordered    an ORDERED command is being executed: younger ones wait for its end
  *   alone      an exclusive command is being executed; its end is told to the main thread
@@ -20,14 +21,16 @@
  *
  * Commands in flight are in no list. Who looks for them (TMFs) looks at all slots of the lane.
  *
- * All of it on the loop that owns the queue.
+ * What others want of a lun queue is at the end (struct scsi_work). A loop that sleeps and has nothing of the LUN need not be told: it
+ * will see the holds, and the table without the LUN, before it takes a command.
+ *
+ * All of it on the loop that owns the queue, but for what struct scsi_work says of the main thread.
  */
 #include "device/scsi_internal.h"
 
 static void lun_queue_update(struct scsi_lun_queue *lq)
 {
-	lq->slow = lq->holds || lq->held_first || lq->ordered || lq->alone || lq->parts_first ||
-		   lq->stepping;
+	lq->slow = lq->held_first || lq->ordered || lq->alone || lq->parts_first || lq->stepping;
 }
 
 /* ---- lists of requests ---- */
@@ -100,7 +103,7 @@ static void lun_queue_run(struct scsi_lun_queue *lq, struct scsi_request *reques
 
 static bool may_run(const struct scsi_lun_queue *lq, const struct scsi_request *request)
 {
-	if (lq->holds)
+	if (load_relaxed(&lq->holds))
 		return false;
 	if (request->task.attribute == SCSI_HEAD_OF_QUEUE)
 		return true;
@@ -397,42 +400,71 @@ static void abort_matching(struct scsi_part *part)
 	lq->stepping = stepping;
 }
 
-/* ---- parts ---- */
+/* ---- what others want: announced by the main thread ---- */
 
-void scsi_part_abort(struct scsi_part *part)
+static void announce_hold(struct scsi_part *part)
+{
+	store_relaxed(&part->lq->holds, part->lq->holds + 1);
+}
+
+static void announce_release(struct scsi_part *part)
+{
+	assert(part->lq->holds > 0);
+	store_relaxed(&part->lq->holds, part->lq->holds - 1);
+}
+
+static bool nothing_runs(const struct scsi_part *part)
+{
+	return load_acquire(&part->lq->active) == 0; /* pairs with loop_is_asleep */
+}
+
+static bool nothing_waits(const struct scsi_part *part)
+{
+	return load_acquire(&part->lq->held_count) == 0; /* the same */
+}
+
+static bool nothing_is_there(const struct scsi_part *part)
+{
+	return nothing_runs(part) && nothing_waits(part);
+}
+
+/* Then it is no queue's recent one either. The table has lost the LUN: no lane opens it again. */
+static bool nothing_is_open(const struct scsi_part *part)
+{
+	return !load_acquire(&part->lq->channel); /* the same */
+}
+
+static bool always(const struct scsi_part *part)
+{
+	return true;
+}
+
+/* ---- what others want: on the loop ---- */
+
+static void run_abort(struct scsi_part *part)
 {
 	abort_matching(part);
 	part_wait(part, SCSI_PART_ENDS);
 }
 
-void scsi_part_reset(struct scsi_part *part)
+static void run_hold(struct scsi_part *part)
 {
-	part->lq->holds++;
-	abort_matching(part);
-	part_wait(part, SCSI_PART_ENDS);
-}
-
-void scsi_part_hold(struct scsi_part *part)
-{
-	part->lq->holds++;
 	part_wait(part, SCSI_PART_QUIET);
 }
 
-void scsi_part_release(struct scsi_part *part)
+static void run_release(struct scsi_part *part)
 {
-	assert(part->lq->holds > 0);
-	part->lq->holds--;
 	scsi_part_done(part);
 	lun_queue_step(part->lq);
 }
 
-void scsi_part_empty(struct scsi_part *part)
+static void run_empty(struct scsi_part *part)
 {
 	part->queue->recent = NULL;
 	part_wait(part, SCSI_PART_EMPTY);
 }
 
-void scsi_part_query(struct scsi_part *part)
+static void run_query(struct scsi_part *part)
 {
 	for (unsigned i = 0; i < request_count(part); i++) {
 		const struct scsi_request *request = request_at(part, i);
@@ -443,10 +475,13 @@ void scsi_part_query(struct scsi_part *part)
 	scsi_part_done(part);
 }
 
-void scsi_part_nothing(struct scsi_part *part)
-{
-	scsi_part_done(part);
-}
+const struct scsi_work scsi_do_hold = { announce_hold, nothing_runs, run_hold };
+const struct scsi_work scsi_do_release = { announce_release, nothing_waits, run_release };
+const struct scsi_work scsi_do_empty = { NULL, nothing_is_open, run_empty };
+const struct scsi_work scsi_do_abort = { NULL, nothing_is_there, run_abort };
+const struct scsi_work scsi_do_reset = { announce_hold, nothing_is_there, run_abort };
+const struct scsi_work scsi_do_query = { NULL, nothing_is_there, run_query };
+const struct scsi_work scsi_do_look = { NULL, always, scsi_part_done };
 
 /* ---- the channel ---- */
 

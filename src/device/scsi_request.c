@@ -250,7 +250,7 @@ static int peer_get(struct scsi_task *task, uint64_t naa, struct scsi_peer *ret_
 	if (!lun)
 		return -ENOENT;
 	lq = scsi_lun_queue_of(lun, queue);
-	if (lq->holds && lq != request->lq)
+	if (load_relaxed(&lq->holds) && lq != request->lq)
 		return -EBUSY;
 	ret = scsi_lun_queue_open(lun, queue);
 	if (ret < 0)
@@ -456,7 +456,7 @@ static void execute_on_lun(struct scsi_request *request, struct scsi_lun_queue *
 	task->nexus = lq->nexus;
 	task->channel = lq->channel;
 	store_relaxed(&lq->commands, lq->commands + 1);
-	if (unlikely(lq->slow | attribute)) {
+	if (unlikely(lq->slow | load_relaxed(&lq->holds) | attribute)) {
 		execute_admitted(request, lq, attribute);
 		return;
 	}

@@ -54,12 +54,12 @@ struct tmf;
 
 struct tmf_kind {
 	enum scope scope;
-	scsi_part_fn *part; /* NULL: rejected */
+	const struct scsi_work *work; /* NULL: rejected */
 	bool by_tag;
 	uint8_t answer; /* of the commands that it ends */
 	/* All lanes have answered. Returns the response. */
 	uint8_t (*finish)(struct tmf *tmf, struct scsi_fanout *fanout);
-	bool holds; /* what part() held back is to be released */
+	bool holds; /* what the work held back is to be released */
 };
 
 /* A slot of the control lane. */
@@ -94,7 +94,7 @@ static void tmf_done(struct scsi_fanout *fanout)
 
 	tmf_answer(tmf, tmf->kind->finish(tmf, fanout));
 	if (holds)
-		scsi_fanout_begin(fanout, scsi_part_release, tmf_released);
+		scsi_fanout_begin(fanout, &scsi_do_release, tmf_released);
 	else
 		scsi_fanout_free(fanout);
 }
@@ -140,19 +140,19 @@ static uint8_t finish_nexus_reset(struct tmf *tmf, struct scsi_fanout *fanout)
 }
 
 static const struct tmf_kind kinds[] = {
-	[VIRTIO_SCSI_T_TMF_ABORT_TASK] = { OF_LUN, scsi_part_abort, true, VIRTIO_SCSI_S_ABORTED,
+	[VIRTIO_SCSI_T_TMF_ABORT_TASK] = { OF_LUN, &scsi_do_abort, true, VIRTIO_SCSI_S_ABORTED,
 					   finish_abort, false },
-	[VIRTIO_SCSI_T_TMF_ABORT_TASK_SET] = { OF_LUN, scsi_part_abort, false,
-					       VIRTIO_SCSI_S_ABORTED, finish_abort, false },
-	[VIRTIO_SCSI_T_TMF_CLEAR_ACA] = { .part = NULL }, /* NORMACA is 0 */
-	[VIRTIO_SCSI_T_TMF_CLEAR_TASK_SET] = { OF_UNIT, scsi_part_abort, false,
+	[VIRTIO_SCSI_T_TMF_ABORT_TASK_SET] = { OF_LUN, &scsi_do_abort, false, VIRTIO_SCSI_S_ABORTED,
+					       finish_abort, false },
+	[VIRTIO_SCSI_T_TMF_CLEAR_ACA] = { .work = NULL }, /* NORMACA is 0 */
+	[VIRTIO_SCSI_T_TMF_CLEAR_TASK_SET] = { OF_UNIT, &scsi_do_abort, false,
 					       VIRTIO_SCSI_S_ABORTED, finish_clear, false },
-	[VIRTIO_SCSI_T_TMF_I_T_NEXUS_RESET] = { OF_TARGET, scsi_part_reset, false,
+	[VIRTIO_SCSI_T_TMF_I_T_NEXUS_RESET] = { OF_TARGET, &scsi_do_reset, false,
 						VIRTIO_SCSI_S_RESET, finish_nexus_reset, true },
-	[VIRTIO_SCSI_T_TMF_LOGICAL_UNIT_RESET] = { OF_UNIT, scsi_part_reset, false,
+	[VIRTIO_SCSI_T_TMF_LOGICAL_UNIT_RESET] = { OF_UNIT, &scsi_do_reset, false,
 						   VIRTIO_SCSI_S_RESET, finish_unit_reset, true },
-	[VIRTIO_SCSI_T_TMF_QUERY_TASK] = { OF_LUN, scsi_part_query, true, 0, finish_query, false },
-	[VIRTIO_SCSI_T_TMF_QUERY_TASK_SET] = { OF_LUN, scsi_part_query, false, 0, finish_query,
+	[VIRTIO_SCSI_T_TMF_QUERY_TASK] = { OF_LUN, &scsi_do_query, true, 0, finish_query, false },
+	[VIRTIO_SCSI_T_TMF_QUERY_TASK_SET] = { OF_LUN, &scsi_do_query, false, 0, finish_query,
 					       false },
 };
 
@@ -217,7 +217,7 @@ static void tmf_execute(struct tmf *tmf, const struct tmf_wire *wire)
 	struct scsi_fanout *fanout;
 	uint8_t response;
 
-	if (subtype >= ARRAY_SIZE(kinds) || !kinds[subtype].part) {
+	if (subtype >= ARRAY_SIZE(kinds) || !kinds[subtype].work) {
 		tmf_answer(tmf, VIRTIO_SCSI_S_FUNCTION_REJECTED);
 		return;
 	}
@@ -238,7 +238,7 @@ static void tmf_execute(struct tmf *tmf, const struct tmf_wire *wire)
 		.tag = le64_get(wire->tag),
 		.answer = tmf->kind->answer,
 	};
-	scsi_fanout_begin(fanout, tmf->kind->part, tmf_done);
+	scsi_fanout_begin(fanout, tmf->kind->work, tmf_done);
 }
 
 /* ---- asynchronous notifications: there are none to subscribe to ---- */

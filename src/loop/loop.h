@@ -58,6 +58,12 @@ struct loop_message {
 
 /* Any thread. Lock free. Wakes the target only when it sleeps. The loop must outlive the call, not only fn. */
 void loop_post(struct loop *loop, struct loop_message *message);
+/*
+ * Any thread. True: it sleeps now. What the caller stored before this it will see before it does anything else, and the caller sees
+ * all that it did before it fell asleep. So who has nothing to say but "look again when you are up" need not wake it. False: perhaps
+ * it sleeps all the same.
+ */
+bool loop_is_asleep(const struct loop *loop);
 
 /* ---- operations of the ring ---------------------------------------------------------------------------------- */
 

@@ -11,6 +11,9 @@
  * flag is taken down by whoever wakes the loop, so many posters cost one write to the event fd.
  * That fd is polled by the loop's ring and never read: each write is a new edge.
  *
+ * loop_is_asleep() is the same handshake without a message: the asker stores and then looks whether the loop sleeps, the loop stores
+ * that it is awake and then looks at everything.
+ *
  * A message may be run, and be what ends the loop, before its poster has come out of loop_post(): a
  * thread that nobody joins first (a worker of a disk or of a state file) would look at a loop that is
  * gone. So posters count themselves, and the loop is not freed before the last one has come out. What
@@ -101,8 +104,8 @@ bool loop_messages_run(struct loop *loop)
 
 bool loop_messages_sleep(struct loop *loop)
 {
-	store_relaxed(&loop->sleeping, true);
-	fence_full(); /* pairs with loop_post */
+	store_release(&loop->sleeping, true); /* pairs with loop_is_asleep */
+	fence_full();                         /* pairs with loop_post */
 	if (!loop_messages_any(loop))
 		return true;
 	loop_messages_awake(loop);
@@ -113,4 +116,11 @@ void loop_messages_awake(struct loop *loop)
 {
 	/* A poster that took it down already has signalled or will: one look too many, no harm. */
 	store_relaxed(&loop->sleeping, false);
+	fence_full(); /* pairs with loop_is_asleep */
+}
+
+bool loop_is_asleep(const struct loop *loop)
+{
+	fence_full();                         /* pairs with loop_messages_awake */
+	return load_acquire(&loop->sleeping); /* pairs with loop_messages_sleep */
 }
