@@ -70,6 +70,9 @@ struct ringlane_managed_options {
 	enum ringlane_policy policy;
 	enum ringlane_iopoll iopoll;
 	enum ringlane_replay replay;
+	/* how many of the queues, the last ones, have no interrupt and are polled by submitters (RINGLANE_POLLED): those are
+	 * spread over the CPUs apart; none */
+	unsigned poll_queues;
 	unsigned reapers;     /* threads; one per queue, at most one per CPU */
 	unsigned weight;      /* completions of a turn, at most 256; 32 */
 	unsigned pass_budget; /* completions of a pass over all ready queues; 256 */
@@ -153,6 +156,9 @@ enum ringlane_op {
 
 enum ringlane_request_flags {
 	RINGLANE_REPLAYABLE = 2, /* may be done twice; RINGLANE_UNMAP is 1 */
+	/* goes to the poll queue of the submitting CPU and keeps no order: the caller finds its completion by
+	 * ringlane_managed_poll. Nothing when there are no poll queues. */
+	RINGLANE_POLLED = 4,
 };
 
 /**
@@ -164,7 +170,7 @@ typedef void (*ringlane_done_fn)(void *user_data, int result);
 /** Copied; what it points to stays until it is done. */
 struct ringlane_request {
 	enum ringlane_op op;
-	unsigned flags; /* RINGLANE_UNMAP, RINGLANE_REPLAYABLE */
+	unsigned flags; /* RINGLANE_UNMAP, RINGLANE_REPLAYABLE, RINGLANE_POLLED */
 	void *data;     /* of READ, WRITE, GET_ID (20 bytes): memory that the device reaches */
 	size_t bytes;
 	const struct iovec *iov; /* instead of data, when iov_count is not 0 */
@@ -191,6 +197,14 @@ struct ringlane_request {
  */
 RINGLANE_API int ringlane_managed_submit(struct ringlane_managed *managed,
 					 const struct ringlane_request *requests, unsigned count);
+/**
+ * Looks once at the poll queue of the calling CPU, or when that has nothing, at another one, takes up to options.weight
+ * completions and calls back. Any thread but in callbacks; never waits. What nobody polls for is done by
+ * a reaper when its deadline has passed, when its queue's CPUs are gone for too long, after a reset, and when the device stops.
+ *
+ * Returns how many were done, perhaps of other threads.
+ */
+RINGLANE_API int ringlane_managed_poll(struct ringlane_managed *managed);
 
 /* ---- while it runs ---- */
 
@@ -219,6 +233,7 @@ struct ringlane_queue_stats {
 	unsigned in_flight;   /* now */
 	unsigned reaper;      /* index */
 	bool active;          /* now: takes requests */
+	bool polled;          /* a poll queue; polls and polls_empty are those of submitters too */
 };
 
 struct ringlane_managed_stats {
@@ -233,6 +248,7 @@ struct ringlane_managed_stats {
 	unsigned zombies; /* of a device that did not let go: neither done nor coming back before it does */
 	uint64_t quiesced, orphaned; /* queues whose last CPU went */
 	unsigned queues, reapers;
+	unsigned poll_queues; /* of the queues */
 };
 
 RINGLANE_API void ringlane_managed_get_stats(struct ringlane_managed *managed,

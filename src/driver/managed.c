@@ -90,6 +90,7 @@ static int queue_init(struct ringlane_managed *managed, unsigned index)
 		.queue = managed->device->queues[index],
 		.managed = managed,
 		.index = index,
+		.polled = managed_class_of(managed, index) == RINGLANE_POLL_QUEUES,
 		.reaper = &managed->reapers[managed_reaper_of(managed, index)],
 	};
 	pthread_mutex_init(&mq->lock, NULL);
@@ -100,6 +101,8 @@ static int queue_init(struct ringlane_managed *managed, unsigned index)
 	for (unsigned i = 0; i < mq->slot_count; i++)
 		mq->slots[i].next = i + 1 < mq->slot_count ? &mq->slots[i + 1] : NULL;
 	mq->free = mq->slots;
+	if (mq->polled)
+		ringlane_queue_disarm(mq->queue);
 	return 0;
 }
 
@@ -136,7 +139,11 @@ static int flows_make(struct ringlane_managed *managed, struct error *error)
 		return ret;
 	managed->flow = lun ? managed_lun_flow_add(managed, lun) :
 			      managed_flow_new(managed, STEER_AS_POLICY);
-	return managed->flow ? 0 : error_set(error, -ENOMEM, "out of memory");
+	if (managed->flow && managed->options.poll_queues)
+		managed->poll_flow = managed_poll_flow_new(managed);
+	if (!managed->flow || (managed->options.poll_queues && !managed->poll_flow))
+		return error_set(error, -ENOMEM, "out of memory");
+	return 0;
 }
 
 static int reapers_start(struct ringlane_managed *managed, struct error *error)
@@ -148,12 +155,28 @@ static int reapers_start(struct ringlane_managed *managed, struct error *error)
 	return ret;
 }
 
-static int device_check(const struct ringlane_device *device, struct error *error)
+static int device_check(const struct ringlane_device *device,
+			const struct ringlane_managed_options *options, struct error *error)
 {
+	if (options->poll_queues >= device->info.queues)
+		return error_set(error, -EINVAL,
+				 "%u poll queues of %u: at least one must have an interrupt",
+				 options->poll_queues, device->info.queues);
 	for (unsigned i = 0; i < device->info.queues; i++)
 		if (device->queues[i]->in_flight)
 			return error_set(error, -EBUSY, "queue %u has requests in flight", i);
 	return 0;
+}
+
+static void queues_count(struct ringlane_managed *managed)
+{
+	struct managed_class *interrupts = &managed->classes[RINGLANE_INTERRUPT_QUEUES];
+	struct managed_class *polled = &managed->classes[RINGLANE_POLL_QUEUES];
+
+	managed->queue_count = managed->device->info.queues;
+	polled->count = managed->options.poll_queues;
+	polled->first = interrupts->count = managed->queue_count - polled->count;
+	managed->reaper_count = reapers_choose(&managed->options, interrupts->count);
 }
 
 int ringlane_managed_start(struct ringlane_device *device,
@@ -168,7 +191,7 @@ int ringlane_managed_start(struct ringlane_device *device,
 	int ret = options_check(&chosen, error);
 
 	if (ret == 0)
-		ret = device_check(device, error);
+		ret = device_check(device, &chosen, error);
 	if (ret < 0)
 		return ret;
 	managed = zeroed_alloc(1, sizeof(*managed));
@@ -176,8 +199,7 @@ int ringlane_managed_start(struct ringlane_device *device,
 		return error_set(error, -ENOMEM, "out of memory");
 	managed->device = device;
 	managed->options = chosen;
-	managed->queue_count = device->info.queues;
-	managed->reaper_count = reapers_choose(&chosen, managed->queue_count);
+	queues_count(managed);
 	pthread_mutex_init(&managed->flows_lock, NULL);
 	pthread_mutex_init(&managed->pool_lock, NULL);
 	ret = arrays_make(managed);
@@ -341,6 +363,7 @@ void ringlane_managed_get_stats(struct ringlane_managed *managed,
 		.held_now = load_relaxed(&managed->held_now),
 		.queues = managed->queue_count,
 		.reapers = managed->reaper_count,
+		.poll_queues = managed->classes[RINGLANE_POLL_QUEUES].count,
 	};
 
 	ladder_stats_add(managed->keeper, &stats);
@@ -373,15 +396,16 @@ int ringlane_managed_get_queue_stats(const struct ringlane_managed *managed, uns
 		.kicks = load_relaxed(&mq->kicks),
 		.full = load_relaxed(&mq->full),
 		.interrupts = load_relaxed(&counts->interrupts),
-		.polls = load_relaxed(&counts->polls),
+		.polls = load_relaxed(&counts->polls) + load_relaxed(&mq->polls),
 		.polls_full = load_relaxed(&counts->full),
-		.polls_empty = load_relaxed(&counts->empty),
+		.polls_empty = load_relaxed(&counts->empty) + load_relaxed(&mq->polls_empty),
 		.rearm_races = load_relaxed(&counts->rearm_races),
 		.coalesced = load_relaxed(&counts->coalesced),
 		.deadlines = load_relaxed(&counts->deadlines),
 		.local = load_relaxed(&mq->local),
 		.in_flight = (unsigned)gate_count(mq->gate),
 		.reaper = mq->reaper->index,
+		.polled = mq->polled,
 		.active = gate_is_active(mq->gate) && !load_relaxed(&mq->closed),
 	};
 	return 0;

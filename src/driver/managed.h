@@ -65,11 +65,15 @@ struct managed_queue {
 	bool unkicked;        /* something was queued since the last publishing */
 	/* figures, written under the lock, read by all */
 	uint64_t submitted, batches, kicks, full;
+	uint64_t polls, polls_empty; /* by submitters */
 	/* the reaper's */
 	cache_aligned struct iopoll_source source;
 	uint64_t completed, failed, local;
 	struct reaper *reaper;
 	struct ringlane_managed *managed;
+	struct gate *gate;
+	bool polled; /* by submitters: it asks for no calls, and its reaper is but its deputy */
+	bool sought; /* its deputy shall look at it; atomic */
 	/* under keeper.lock */
 	bool offline; /* its last CPU went */
 	bool muted;   /* and it is quiet: asks for no calls; atomic */
@@ -77,7 +81,6 @@ struct managed_queue {
 	bool adopted; /* it is not quiet yet, or lacks its interrupt: its reaper looks at every tick; atomic */
 	uint64_t drain_deadline_ns;
 	/* set up once */
-	struct gate *gate;
 	struct managed_request *slots;
 	unsigned slot_count, index;
 };
@@ -94,9 +97,17 @@ struct ringlane_flow {
 	struct ringlane_flow *next, *previous;
 };
 
+/* Queues with interrupts, or poll queues: what they are spread over, and how requests come to them. */
+struct managed_class {
+	cache_aligned struct steering steering;
+	struct affinity_spread spread;
+	unsigned first, count; /* of all queues */
+};
+
 struct ringlane_managed {
 	/* read for each request */
-	cache_aligned struct steering steering;
+	cache_aligned struct managed_class classes[2]; /* by enum ringlane_queue_class */
+	struct ringlane_flow *poll_flow; /* of all polled requests; NULL: there are no poll queues */
 	struct managed_queue *queues;
 	unsigned queue_count, reaper_count;
 	struct ringlane_device *device;
@@ -104,7 +115,6 @@ struct ringlane_managed {
 	struct ringlane_flow *flow; /* the disk's, or the default LUN's */
 	/* what the map was made from */
 	struct topology topology;
-	struct affinity_spread spread;
 	struct reaper *reapers;
 	struct keeper *keeper;
 	bool has_deadlines; /* atomic; set once */
@@ -124,10 +134,45 @@ struct ringlane_managed {
 	uint64_t held;     /* the same */
 };
 
+/* Queues of a class, counted through. */
+static inline unsigned managed_class_of(const struct ringlane_managed *managed, unsigned queue)
+{
+	return queue < managed->classes[RINGLANE_INTERRUPT_QUEUES].count ?
+		       RINGLANE_INTERRUPT_QUEUES :
+		       RINGLANE_POLL_QUEUES;
+}
+
+static inline unsigned managed_class_of_flow(const struct ringlane_managed *managed,
+					     const struct ringlane_flow *flow)
+{
+	return likely(flow != managed->poll_flow) ? RINGLANE_INTERRUPT_QUEUES :
+						    RINGLANE_POLL_QUEUES;
+}
+
+/* As steer_enter and steer_leave, with queues of both classes counted through. */
+static inline int managed_enter(struct ringlane_managed *managed, struct ringlane_flow *flow,
+				const struct steer_submit *submit)
+{
+	struct managed_class *class = &managed->classes[managed_class_of_flow(managed, flow)];
+	int queue = steer_enter(&class->steering, &flow->steer, submit);
+
+	return likely(queue >= 0) ? queue + (int)class->first : queue;
+}
+
+static inline bool managed_exit(struct ringlane_managed *managed, struct ringlane_flow *flow,
+				unsigned queue)
+{
+	struct managed_class *class = &managed->classes[managed_class_of(managed, queue)];
+
+	return steer_leave(&class->steering, &flow->steer, queue - class->first);
+}
+
 /* Neighbours of a queue have the same reaper. */
 static inline unsigned managed_reaper_of(const struct ringlane_managed *managed, unsigned queue)
 {
-	return queue * managed->reaper_count / managed->queue_count;
+	const struct managed_class *class = &managed->classes[managed_class_of(managed, queue)];
+
+	return (queue - class->first) * managed->reaper_count / class->count;
 }
 
 /* ---- managed_affinity.c: owner's thread ---- */
@@ -138,6 +183,8 @@ int managed_steering_init(struct ringlane_managed *managed, const struct steer_p
 void managed_steering_fini(struct ringlane_managed *managed);
 /* Sends interrupts where their queues are; that it cannot be done (no VFIO, not root) is no error. */
 void managed_interrupts_place(struct ringlane_managed *managed);
+/* The CPUs that a queue is for. False: it has none of its own. */
+bool managed_queue_cpus(const struct managed_queue *mq, cpu_set_t *ret_set);
 /* CPUs that queues may be spread over. */
 unsigned managed_cpu_count(const struct ringlane_managed_options *options);
 /* Puts a reaper's thread where its queues are, or where it can be when those CPUs are not among those that are left. */
@@ -164,8 +211,8 @@ void managed_post_end(struct managed_post *post);
 /* Gives back a place that steer_enter took. No lock is held. Held requests of the flow go on if it is idle. */
 void managed_leave(struct ringlane_managed *managed, struct ringlane_flow *flow, unsigned queue);
 
-/* Why no queue takes a request, now and for good; 0: one may. */
-int managed_closed(const struct ringlane_managed *managed);
+/* Why no queue takes a request of the flow, now and for good; 0: one may. */
+int managed_closed(const struct ringlane_managed *managed, const struct ringlane_flow *flow);
 
 /* managed.c: is the caller one of the reapers? */
 bool managed_reapers_are_me(const struct ringlane_managed *managed);
@@ -179,6 +226,8 @@ void managed_flow_try(struct ringlane_flow *flow);
 /* Tries those of all flows; when the device stops, they are finished with -ECANCELED. */
 void managed_flows_try(struct ringlane_managed *managed);
 struct ringlane_flow *managed_flow_new(struct ringlane_managed *managed, enum steer_order order);
+/* That of all polled requests. */
+struct ringlane_flow *managed_poll_flow_new(struct ringlane_managed *managed);
 /* A LUN's own flow. NULL: it has none yet. */
 struct ringlane_flow *managed_lun_flow_find(struct ringlane_managed *managed,
 					    const struct ringlane_lun *lun);

@@ -90,15 +90,15 @@ static int held_post(struct ringlane_flow *flow, const struct managed_request *s
 
 	if (load_relaxed(&managed->stopping))
 		return -ECANCELED;
-	queue = steer_enter(&managed->steering, &flow->steer, &submit);
-	if (queue == -ENXIO && managed_closed(managed))
-		return managed_closed(managed);
+	queue = managed_enter(managed, flow, &submit);
+	if (queue == -ENXIO && managed_closed(managed, flow))
+		return managed_closed(managed, flow);
 	if (queue < 0)
 		return -EAGAIN;
 	ret = managed_post_add(&post, (unsigned)queue, slot);
 	managed_post_end(&post);
 	if (ret < 0)
-		steer_leave(&managed->steering, &flow->steer, (unsigned)queue);
+		managed_exit(managed, flow, (unsigned)queue);
 	return ret == -EBUSY ? -EAGAIN : ret;
 }
 
@@ -175,14 +175,15 @@ void managed_flows_try(struct ringlane_managed *managed)
 
 /* ---- flows ---- */
 
-static struct ringlane_flow *flow_make(struct ringlane_managed *managed, enum steer_order order)
+static struct ringlane_flow *flow_make(struct ringlane_managed *managed,
+				       enum ringlane_queue_class queues, enum steer_order order)
 {
 	struct ringlane_flow *flow = aligned_alloc(CACHE_LINE, sizeof(*flow));
 
 	if (!flow)
 		return NULL;
 	*flow = (struct ringlane_flow){ .managed = managed };
-	steer_flow_init(&flow->steer, &managed->steering, order);
+	steer_flow_init(&flow->steer, &managed->classes[queues].steering, order);
 	pthread_mutex_init(&flow->lock, NULL);
 	return flow;
 }
@@ -198,9 +199,10 @@ static void flow_link(struct ringlane_flow *flow)
 	managed->flows = flow;
 }
 
-struct ringlane_flow *managed_flow_new(struct ringlane_managed *managed, enum steer_order order)
+static struct ringlane_flow *flow_new(struct ringlane_managed *managed,
+				      enum ringlane_queue_class queues, enum steer_order order)
 {
-	struct ringlane_flow *flow = flow_make(managed, order);
+	struct ringlane_flow *flow = flow_make(managed, queues, order);
 
 	if (!flow)
 		return NULL;
@@ -208,6 +210,16 @@ struct ringlane_flow *managed_flow_new(struct ringlane_managed *managed, enum st
 	flow_link(flow);
 	pthread_mutex_unlock(&managed->flows_lock);
 	return flow;
+}
+
+struct ringlane_flow *managed_flow_new(struct ringlane_managed *managed, enum steer_order order)
+{
+	return flow_new(managed, RINGLANE_INTERRUPT_QUEUES, order);
+}
+
+struct ringlane_flow *managed_poll_flow_new(struct ringlane_managed *managed)
+{
+	return flow_new(managed, RINGLANE_POLL_QUEUES, STEER_RELAXED);
 }
 
 /* ---- flows of LUNs ---- */
@@ -244,7 +256,8 @@ struct ringlane_flow *managed_lun_flow_add(struct ringlane_managed *managed,
 	pthread_mutex_lock(&managed->flows_lock);
 	place = lun_flow_find(managed, lun->address);
 	if (place)
-		flow = *place ? *place : flow_make(managed, STEER_AS_POLICY);
+		flow = *place ? *place :
+				flow_make(managed, RINGLANE_INTERRUPT_QUEUES, STEER_AS_POLICY);
 	if (flow && !*place) {
 		flow->lun_address = lun->address;
 		flow_link(flow);

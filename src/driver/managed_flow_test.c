@@ -16,7 +16,7 @@ static unsigned held_now(struct test_managed *it)
 static void gates_set(struct test_managed *it, bool open)
 {
 	for (unsigned i = 0; i < 2; i++) {
-		struct gate *gate = steering_gate(&it->managed->steering, i);
+		struct gate *gate = it->managed->queues[i].gate;
 
 		if (open)
 			gate_open(gate);
@@ -106,8 +106,8 @@ static void test_request_when_held_and_wrong_then_its_callback_tells(void **stat
 	gates_set(&it, true);
 	assert_int_equal(test_tally_wait(&it.tally, 1), 1);
 	assert_int_equal(it.tally.last, -EINVAL);
-	assert_true(gate_is_idle(steering_gate(&it.managed->steering, 0)));
-	assert_true(gate_is_idle(steering_gate(&it.managed->steering, 1)));
+	assert_true(gate_is_idle(it.managed->queues[0].gate));
+	assert_true(gate_is_idle(it.managed->queues[1].gate));
 	test_managed_close(&it);
 }
 

@@ -11,14 +11,14 @@
  * had again and sent there, the reaper looks at the ring and asks for calls; then the gate opens. An interrupt that cannot be
  * had is tried for again, and the queue adopted meanwhile. Submitters of a closed queue go to another one (steering.h).
  *
- * A queue is never closed when no other one would be open, and one without CPUs of its own is left alone.
+ * A queue is never closed when no other one of its class would be open, and one without CPUs of its own is left alone. A
+ * poll queue that drains is polled by its submitters; when it is orphaned its reaper, which was but its deputy, adopts it.
  *
  * States of gates are changed with keeper.lock, by the keeper or by whoever calls ringlane_prepare_offline.
  */
 #include "driver/keeper.h"
 
 #include "base/clock.h"
-#include "base/fd.h"
 #include "driver/interrupts.h"
 #include "driver/reaper.h"
 
@@ -39,13 +39,11 @@ static void tell(const struct managed_queue *mq, enum ringlane_queue_event event
 /* Has it a CPU that is here and stays? One without CPUs of its own has. */
 static bool queue_has_cpu(const struct keeper *keeper, const struct managed_queue *mq)
 {
-	const struct affinity_spread *spread = &keeper->managed->spread;
 	bool has_own = false;
 	cpu_set_t mask;
 
-	if (mq->index >= spread->count)
+	if (!managed_queue_cpus(mq, &mask))
 		return true;
-	affinity_spread_cpu_set(spread, mq->index, &mask);
 	for (unsigned cpu = 0; cpu < CPU_SETSIZE; cpu++) {
 		if (!CPU_ISSET(cpu, &mask))
 			continue;
@@ -112,8 +110,9 @@ static void queue_settled(struct managed_queue *mq)
 {
 	queue_unadopt(mq);
 	store_relaxed(&mq->muted, true);
-	event_fd_signal(mq->queue->call_fd); /* its reaper takes the wish for calls back */
-	interrupt_mask(mq);
+	reaper_seek(mq); /* which takes the wish for calls back */
+	if (!mq->polled)
+		interrupt_mask(mq);
 	store_relaxed(&mq->managed->quiesced, mq->managed->quiesced + 1);
 	tell(mq, RINGLANE_QUEUE_INACTIVE);
 }
@@ -131,8 +130,9 @@ static void queue_go_offline(struct managed_queue *mq)
 /* Of a queue that has a CPU: its interrupt, or the adopter. What came in between, the look at the ring finds. */
 static void interrupt_return(struct managed_queue *mq)
 {
-	interrupt_unmask(mq);
-	if (mq->masked)
+	if (!mq->polled)
+		interrupt_unmask(mq);
+	if (mq->masked && !mq->polled)
 		queue_adopt(mq);
 	else
 		queue_unadopt(mq);
@@ -145,35 +145,43 @@ static void queue_come_online(struct managed_queue *mq)
 	reaper_pin(mq->managed->keeper, mq->reaper->index);
 	interrupt_return(mq);
 	store_relaxed(&mq->muted, false);
-	event_fd_signal(mq->queue->call_fd); /* its reaper looks, and asks for calls */
+	reaper_seek(mq); /* which asks for calls */
 	if (!mq->managed->keeper->quiet && !load_relaxed(&mq->closed))
 		gate_open(mq->gate);
 	tell(mq, RINGLANE_QUEUE_ACTIVE);
 }
 
-static unsigned queues_with_cpu(const struct keeper *keeper)
+static bool any_has_cpu(const struct keeper *keeper, bool polled)
 {
-	unsigned count = 0;
+	FOR_EACH_QUEUE(mq, keeper->managed)
+	if (mq->polled == polled && queue_has_cpu(keeper, mq))
+		return true;
+	return false;
+}
+
+/* Each class has a queue left. */
+static bool all_have_cpu(const struct keeper *keeper)
+{
+	return any_has_cpu(keeper, false) &&
+	       (!keeper->managed->poll_flow || any_has_cpu(keeper, true));
+}
+
+static void queues_update_class(struct keeper *keeper, bool polled)
+{
+	bool any = any_has_cpu(keeper, polled);
 
 	FOR_EACH_QUEUE(mq, keeper->managed)
-	count += queue_has_cpu(keeper, mq);
-	return count;
+	if (mq->polled == polled && mq->offline && (!any || queue_has_cpu(keeper, mq)))
+		queue_come_online(mq);
+	FOR_EACH_QUEUE(mq, keeper->managed)
+	if (mq->polled == polled && !mq->offline && any && !queue_has_cpu(keeper, mq))
+		queue_go_offline(mq);
 }
 
 static void queues_update(struct keeper *keeper)
 {
-	bool any = queues_with_cpu(keeper) > 0;
-
-	FOR_EACH_QUEUE(mq, keeper->managed)
-	{
-		bool has = queue_has_cpu(keeper, mq) || !any;
-
-		if (has && mq->offline)
-			queue_come_online(mq);
-	}
-	FOR_EACH_QUEUE(mq, keeper->managed)
-	if (any && !queue_has_cpu(keeper, mq) && !mq->offline)
-		queue_go_offline(mq);
+	queues_update_class(keeper, false);
+	queues_update_class(keeper, true);
 }
 
 void managed_gates_open(struct keeper *keeper)
@@ -215,9 +223,9 @@ void managed_cpus_read(struct keeper *keeper)
 /* True: it is waited for, or its interrupt is. */
 static bool gate_look(struct managed_queue *mq, uint64_t now_ns)
 {
-	if (!mq->offline && mq->masked) {
+	if (!mq->offline && mq->masked && !mq->polled) {
 		interrupt_return(mq);
-		event_fd_signal(mq->queue->call_fd);
+		reaper_seek(mq);
 		return mq->masked;
 	}
 	if (!mq->offline || gate_state(mq->gate) == GATE_INACTIVE)
@@ -244,6 +252,15 @@ bool managed_cpus_look(struct keeper *keeper, uint64_t now_ns)
 	pthread_cond_broadcast(&keeper->changed);
 	pthread_mutex_unlock(&keeper->lock);
 	return waits;
+}
+
+void managed_poll_queues_mask(struct keeper *keeper)
+{
+	pthread_mutex_lock(&keeper->lock);
+	FOR_EACH_QUEUE(mq, keeper->managed)
+	if (mq->polled)
+		interrupt_mask(mq);
+	pthread_mutex_unlock(&keeper->lock);
 }
 
 void managed_interrupts_return(struct keeper *keeper)
@@ -299,7 +316,7 @@ int ringlane_prepare_offline(struct ringlane_managed *managed, unsigned cpu, uns
 		return -EDEADLK;
 	pthread_mutex_lock(&keeper->lock);
 	CPU_SET(cpu, &keeper->leaving);
-	if (!queues_with_cpu(keeper)) {
+	if (!all_have_cpu(keeper)) {
 		CPU_CLR(cpu, &keeper->leaving);
 		pthread_mutex_unlock(&keeper->lock);
 		return -EBUSY;

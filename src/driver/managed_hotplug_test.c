@@ -180,7 +180,8 @@ static void orphan_check(unsigned reapers, enum ringlane_iopoll iopoll)
 	if (!cpus_make(&cpus, &options))
 		skip();
 	test_managed_open(&it, &setup, &two, &options);
-	orphan = steer_map_queue(it.managed->steering.map, cpus.goes);
+	orphan = steer_map_queue(it.managed->classes[RINGLANE_INTERRUPT_QUEUES].steering.map,
+				 cpus.goes);
 	submit_to(&it, orphan);
 	test_until(fake_disk_taken(it.disk.fake) == 1);
 	assert_int_equal(ringlane_prepare_offline(it.managed, cpus.goes, 50), -ETIMEDOUT);
@@ -243,6 +244,53 @@ static void test_orphan_when_its_cpu_is_back_then_it_is_a_queue_again(void **sta
 	cpus_free(&cpus);
 }
 
+/* A poll queue that nobody polls: its reaper was but its deputy, and adopts it. Another poll queue takes what is new. */
+static void test_poll_queue_when_its_cpu_goes_and_nobody_polls_then_it_is_adopted(void **state)
+{
+	static const struct ringlane_options four = { .queues = 4, .timeout_ms = TEST_DEADLINE_MS };
+	struct ringlane_managed_options options = { .poll_queues = 2, .quiesce_ms = 10 };
+	const struct fake_setup setup = { .trick = FAKE_HOLDS };
+	struct ringlane_request request;
+	struct managed_class *polled;
+	struct test_managed it;
+	struct cpus cpus;
+	cpu_set_t mine, there;
+	unsigned orphan;
+
+	if (!cpus_make(&cpus, &options))
+		skip();
+	test_managed_open(&it, &setup, &four, &options);
+	polled = &it.managed->classes[RINGLANE_POLL_QUEUES];
+	orphan = polled->first + steer_map_queue(polled->steering.map, cpus.goes);
+	request = test_request(&it, RINGLANE_OP_READ, 0);
+	request.flags = RINGLANE_POLLED;
+	assert_int_equal(sched_getaffinity(0, sizeof(mine), &mine), 0);
+	CPU_ZERO(&there);
+	CPU_SET(cpus.goes, &there);
+	assert_int_equal(sched_setaffinity(0, sizeof(there), &there), 0);
+	test_submit(&it, &request);
+	assert_int_equal(sched_setaffinity(0, sizeof(mine), &mine), 0);
+	assert_int_equal(test_queue_stats(&it, orphan).submitted, 1);
+	test_until(fake_disk_taken(it.disk.fake) == 1);
+	ringlane_prepare_offline(it.managed, cpus.goes, 50);
+	test_until(load_relaxed(&cpus.events[RINGLANE_QUEUE_ORPHANED]) == 1);
+	fake_disk_set_trick(it.disk.fake, FAKE_HONEST);
+	fake_disk_release(it.disk.fake);
+	test_until(load_relaxed(&cpus.events[RINGLANE_QUEUE_INACTIVE]) ==
+		   2); /* and the interrupt queue */
+	assert_false(test_queue_stats(&it, orphan).active);
+	assert_int_equal(test_queue_stats(&it, orphan).in_flight, 0);
+	assert_int_equal(test_tally_wait(&it.tally, 0), 1);
+	test_submit(&it, &request);
+	test_until((ringlane_managed_poll(it.managed), test_tally_wait(&it.tally, 0)) == 2);
+	assert_int_equal(test_queue_stats(&it, orphan).submitted, 1);
+	assert_int_equal(it.tally.failed, 0);
+	assert_int_equal(ringlane_finish_online(it.managed, cpus.goes), 0);
+	assert_true(test_queue_stats(&it, orphan).active);
+	test_managed_close(&it);
+	cpus_free(&cpus);
+}
+
 /* ---- interrupts ---- */
 
 /* The fake disk's transport gets the functions that it lacks. */
@@ -270,9 +318,9 @@ static bool queue_is_closed(unsigned index)
 
 static int queue_mask(struct transport *transport, unsigned index, struct error *error)
 {
-	bool muted = load_relaxed(&load_acquire(&the_rig->managed)->queues[index].muted);
+	const struct ringlane_managed *managed = load_acquire(&the_rig->managed);
 
-	if (!queue_is_closed(index) || !muted)
+	if (managed && (!queue_is_closed(index) || !load_relaxed(&managed->queues[index].muted)))
 		store_relaxed(&the_rig->too_early, true);
 	add_relaxed(&the_rig->masks, 1);
 	return 0;
@@ -291,9 +339,10 @@ static int queue_unmask(struct transport *transport, unsigned index, struct erro
 }
 
 /* False: the machine has one CPU for us. */
-static bool rig_open(struct rig *rig)
+static bool rig_open(struct rig *rig, unsigned poll_queues)
 {
-	struct ringlane_managed_options options = { .policy = RINGLANE_POLICY_PICKED };
+	struct ringlane_managed_options options = { .policy = RINGLANE_POLICY_PICKED,
+						    .poll_queues = poll_queues };
 
 	*rig = (struct rig){ .refuses = false };
 	the_rig = rig;
@@ -352,7 +401,7 @@ static void test_interrupt_when_its_queue_goes_and_comes_then_in_that_order(void
 {
 	struct rig rig;
 
-	if (!rig_open(&rig))
+	if (!rig_open(&rig, 0))
 		skip();
 	for (unsigned round = 1; round <= 3; round++) {
 		rig_go(&rig);
@@ -370,7 +419,7 @@ static void test_interrupt_when_it_was_freed_and_the_device_stops_then_it_is_ret
 {
 	struct rig rig;
 
-	if (!rig_open(&rig))
+	if (!rig_open(&rig, 0))
 		skip();
 	rig_go(&rig);
 	test_until(load_relaxed(&rig.masks) == 1);
@@ -379,12 +428,32 @@ static void test_interrupt_when_it_was_freed_and_the_device_stops_then_it_is_ret
 	rig_close(&rig);
 }
 
+static void test_interrupt_when_its_queue_is_polled_then_it_is_freed_until_the_end(void **state)
+{
+	struct ringlane_request request;
+	struct rig rig;
+
+	if (!rig_open(&rig, 1))
+		skip();
+	assert_int_equal(load_relaxed(&rig.masks), 1);
+	request = test_request(&rig.it, RINGLANE_OP_READ, 0);
+	request.flags = RINGLANE_POLLED;
+	test_submit(&rig.it, &request);
+	test_until((ringlane_managed_poll(rig.it.managed), test_tally_wait(&rig.it.tally, 0)) == 1);
+	assert_int_equal(load_relaxed(&rig.unmasks), 0);
+	assert_int_equal(ringlane_managed_stop(rig.it.managed), 0);
+	assert_int_equal(load_relaxed(&rig.masks), 1);
+	assert_int_equal(load_relaxed(&rig.unmasks), 1);
+	test_managed_close(&rig.it);
+	cpus_free(&rig.cpus);
+}
+
 static void
 test_interrupt_when_the_kernel_refuses_it_then_the_queue_works_all_the_same(void **state)
 {
 	struct rig rig;
 
-	if (!rig_open(&rig))
+	if (!rig_open(&rig, 0))
 		skip();
 	rig_go(&rig);
 	test_until(load_relaxed(&rig.masks) == 1);
@@ -394,7 +463,9 @@ test_interrupt_when_the_kernel_refuses_it_then_the_queue_works_all_the_same(void
 	for (unsigned i = 0; i < COUNT; i++) {
 		struct ringlane_request request = test_request(&rig.it, RINGLANE_OP_READ, i);
 
-		request.queue = steer_map_queue(rig.managed->steering.map, rig.cpus.goes);
+		request.queue = steer_map_queue(
+			rig.managed->classes[RINGLANE_INTERRUPT_QUEUES].steering.map,
+			rig.cpus.goes);
 		test_submit(&rig.it, &request);
 		assert_int_equal(test_tally_wait(&rig.it.tally, i + 1), i + 1);
 	}
@@ -413,10 +484,12 @@ int main(void)
 		driver_test(test_offline_when_no_queue_would_be_left_then_ebusy),
 		driver_test(test_cpu_when_it_goes_and_comes_then_its_queue_does_too),
 		driver_test(test_cpu_when_its_queue_does_not_get_idle_then_it_is_adopted),
+		driver_test(test_poll_queue_when_its_cpu_goes_and_nobody_polls_then_it_is_adopted),
 		driver_test(test_orphan_when_its_cpu_is_back_then_it_is_a_queue_again),
 		driver_test(test_interrupt_when_its_queue_goes_and_comes_then_in_that_order),
 		driver_test(
 			test_interrupt_when_it_was_freed_and_the_device_stops_then_it_is_returned),
+		driver_test(test_interrupt_when_its_queue_is_polled_then_it_is_freed_until_the_end),
 		driver_test(
 			test_interrupt_when_the_kernel_refuses_it_then_the_queue_works_all_the_same),
 	};

@@ -11,7 +11,6 @@
 #include "driver/keeper.h"
 
 #include "base/clock.h"
-#include "base/fd.h"
 #include "driver/reaper.h"
 
 #include <errno.h>
@@ -178,7 +177,7 @@ static void rung_take(struct keeper *keeper, struct managed_queue *mq, enum ladd
 		break;
 	}
 	/* After task management too: what was aborted may be in the ring, and not called for. */
-	event_fd_signal(mq->queue->call_fd);
+	reaper_seek(mq);
 }
 
 bool managed_ladder_look(struct keeper *keeper, uint64_t now_ns)

@@ -209,8 +209,7 @@ void managed_post_end(struct managed_post *post)
 
 void managed_leave(struct ringlane_managed *managed, struct ringlane_flow *flow, unsigned queue)
 {
-	if (unlikely(steer_leave(&managed->steering, &flow->steer, queue) &&
-		     steer_has_held(&flow->steer)))
+	if (unlikely(managed_exit(managed, flow, queue) && steer_has_held(&flow->steer)))
 		managed_flow_try(flow);
 }
 
@@ -219,6 +218,8 @@ static struct ringlane_flow *flow_of(struct managed_post *post, const struct rin
 {
 	struct ringlane_flow *flow = want->flow;
 
+	if (unlikely(want->flags & RINGLANE_POLLED) && post->managed->poll_flow)
+		return post->managed->poll_flow;
 	if (flow || !want->lun)
 		return flow ? flow : post->managed->flow;
 	flow = managed_lun_flow_find(post->managed, want->lun);
@@ -251,12 +252,13 @@ static struct managed_request request_of(struct managed_post *post,
 	};
 }
 
-int managed_closed(const struct ringlane_managed *managed)
+int managed_closed(const struct ringlane_managed *managed, const struct ringlane_flow *flow)
 {
+	const struct managed_class *class = &managed->classes[managed_class_of_flow(managed, flow)];
 	int closed = 0;
 
-	for (unsigned i = 0; i < managed->queue_count; i++) {
-		closed = load_relaxed(&managed->queues[i].closed);
+	for (unsigned i = 0; i < class->count; i++) {
+		closed = load_relaxed(&managed->queues[class->first + i].closed);
 		if (!closed)
 			return 0;
 	}
@@ -265,7 +267,7 @@ int managed_closed(const struct ringlane_managed *managed)
 
 static slow_path int post_hold(struct managed_post *post, const struct managed_request *request)
 {
-	int closed = managed_closed(post->managed);
+	int closed = managed_closed(post->managed, request->flow);
 
 	managed_post_end(post);
 	return closed ? closed : managed_flow_hold(post->managed, request);
@@ -293,7 +295,7 @@ static int post_request(struct managed_post *post, const struct managed_request 
 	if (unlikely(load_relaxed(&flow->steer.held)))
 		return post_hold(post, request);
 	for (; submit.tries <= managed->queue_count; submit.tries++) {
-		queue = steer_enter(&managed->steering, &flow->steer, &submit);
+		queue = managed_enter(managed, flow, &submit);
 		if (queue == -EAGAIN)
 			return queue;
 		if (unlikely(queue < 0))
@@ -306,6 +308,24 @@ static int post_request(struct managed_post *post, const struct managed_request 
 		full = queue;
 	}
 	return -EAGAIN;
+}
+
+/* A thread that has moved since it submitted finds its requests too. */
+int ringlane_managed_poll(struct ringlane_managed *managed)
+{
+	struct managed_class *class = &managed->classes[RINGLANE_POLL_QUEUES];
+	struct managed_queue *queues = managed->queues + class->first;
+	static __thread unsigned turn;
+	int cpu, done;
+
+	if (!class->count)
+		return 0;
+	cpu = sched_getcpu();
+	done = reaper_queue_poll(
+		&queues[steer_map_queue(load_acquire(&class->steering.map), MAX(cpu, 0))]);
+	if (!done && class->count > 1)
+		done = reaper_queue_poll(&queues[turn++ % class->count]);
+	return done;
 }
 
 int ringlane_managed_submit(struct ringlane_managed *managed,

@@ -109,6 +109,7 @@ struct submitter {
 	pthread_t thread;
 	struct ringlane_flow *flow;
 	unsigned index, rounds; /* 0: until nothing is accepted any more */
+	bool polls;             /* its requests are polled, by itself and whoever else does */
 	unsigned accepted, end; /* end: what the last submission returned */
 	uint8_t *buffer;
 	unsigned done, failed, twice; /* atomic */
@@ -155,6 +156,14 @@ static void wander(unsigned round)
 	pthread_setaffinity_np(pthread_self(), sizeof(one), &one);
 }
 
+/* Others shall run, too. */
+static void submitter_wait(const struct submitter *submitter)
+{
+	if (submitter->polls)
+		ringlane_managed_poll(submitter->bed->managed);
+	sched_yield();
+}
+
 static void *submit_run(void *opaque)
 {
 	struct submitter *submitter = opaque;
@@ -166,6 +175,7 @@ static void *submit_run(void *opaque)
 		unsigned sector = submitter->accepted % FLOW_SECTORS;
 		struct ringlane_request request = {
 			.op = RINGLANE_OP_READ,
+			.flags = submitter->polls ? RINGLANE_POLLED : 0,
 			.data = submitter->buffer + 512 * sector,
 			.bytes = 512,
 			.offset = 512ull * (submitter->index * FLOW_SECTORS + sector),
@@ -176,7 +186,7 @@ static void *submit_run(void *opaque)
 
 		wander(submitter->accepted);
 		if (submitter->accepted - load_acquire(&submitter->done) >= WINDOW) {
-			sched_yield();
+			submitter_wait(submitter);
 			continue;
 		}
 		tickets[sector] = (struct ticket){ submitter, sector };
@@ -186,13 +196,14 @@ static void *submit_run(void *opaque)
 		if (ret != 1)
 			store_relaxed(&submitter->out[sector], false);
 		if (ret == -EAGAIN)
-			sched_yield();
+			submitter_wait(submitter);
 		else if (ret < 0 && ret != -ESHUTDOWN)
 			break;
 	}
 	submitter->end = (unsigned)-ret;
 	while (load_acquire(&submitter->done) < submitter->accepted)
-		sched_yield(); /* the tickets are on the stack; the test program has a deadline */
+		submitter_wait(
+			submitter); /* the tickets are on the stack; the test program has a deadline */
 	return NULL;
 }
 
@@ -201,12 +212,13 @@ static void *submit_run(void *opaque)
 static void bed_open(struct bed *bed, enum ringlane_order order, unsigned rounds,
 		     const struct ringlane_managed_options *options)
 {
-	const struct ringlane_options two = { .queues = 2, .queue_size = 64 };
+	const struct ringlane_options some = { .queues = 2 + options->poll_queues,
+					       .queue_size = 64 };
 	struct ringlane_error error = { 0 };
 
 	memset(bed, 0, sizeof(*bed));
 	remote_open(&bed->remote);
-	if (ringlane_open(bed->remote.uri, &two, &bed->device, &error) < 0 ||
+	if (ringlane_open(bed->remote.uri, &some, &bed->device, &error) < 0 ||
 	    ringlane_managed_start(bed->device, options, &bed->managed, &error) < 0)
 		fail_msg("%s", error.text);
 	for (unsigned i = 0; i < FLOWS; i++)
@@ -214,6 +226,7 @@ static void bed_open(struct bed *bed, enum ringlane_order order, unsigned rounds
 			.bed = bed,
 			.index = i,
 			.rounds = rounds,
+			.polls = options->poll_queues && i % 2,
 			.flow = ringlane_flow_new(bed->managed, order),
 			.buffer = ringlane_mem_alloc(bed->device, 512 * FLOW_SECTORS, NULL),
 		};
@@ -235,6 +248,15 @@ static bool bed_is_done(const struct bed *bed)
 	return done;
 }
 
+static unsigned bed_done(const struct bed *bed)
+{
+	unsigned done = 0;
+
+	for (unsigned i = 0; i < FLOWS; i++)
+		done += load_acquire(&bed->submitters[i].done);
+	return done;
+}
+
 static void bed_join(struct bed *bed)
 {
 	for (unsigned i = 0; i < FLOWS; i++)
@@ -251,8 +273,8 @@ static void bed_check(struct bed *bed)
 		assert_int_equal(load_relaxed(&submitter->twice), 0);
 		assert_true(steer_flow_is_idle(&submitter->flow->steer));
 	}
-	for (unsigned i = 0; i < 2; i++)
-		assert_true(gate_is_idle(steering_gate(&bed->managed->steering, i)));
+	for (unsigned i = 0; i < bed->managed->queue_count; i++)
+		assert_true(gate_is_idle(bed->managed->queues[i].gate));
 }
 
 static void bed_close(struct bed *bed)
@@ -304,12 +326,15 @@ static void test_load_when_maps_and_gates_change_then_flows_keep_their_order(voi
 	struct gate *gate;
 
 	bed_open(&bed, RINGLANE_ORDERED, ROUNDS, &restless);
-	gate = steering_gate(&bed.managed->steering, 1);
+	gate = bed.managed->queues[1].gate;
 	for (unsigned i = 0; !bed_is_done(&bed); i++) {
 		const struct steer_map_spec spec = { .queue_of_cpu = i % 2 ? one_way : other_way,
 						     .cpu_count = 2 };
 
-		assert_int_equal(steering_set_map(&bed.managed->steering, &spec), 0);
+		assert_int_equal(
+			steering_set_map(&bed.managed->classes[RINGLANE_INTERRUPT_QUEUES].steering,
+					 &spec),
+			0);
 		if (i % 4 == 1)
 			gate_close(gate);
 		if (i % 4 == 3)
@@ -323,6 +348,37 @@ static void test_load_when_maps_and_gates_change_then_flows_keep_their_order(voi
 	bed_close(&bed);
 }
 
+static const struct ringlane_managed_options polled = { .poll_queues = 2 };
+
+/*
+ * Submitters that poll and others, and a device that is reset again and again, each time after it has got on: a request is put
+ * in again five times at most. The test does the keeper's work.
+ */
+static void test_load_when_polled_and_reset_then_what_was_accepted_is_done_once(void **state)
+{
+	struct bed bed;
+	unsigned resets = 0, reset_at = 0;
+
+	bed_open(&bed, RINGLANE_RELAXED, ROUNDS, &polled);
+	test_ladder_take(bed.managed);
+	while (!bed_is_done(&bed)) {
+		if (bed_done(&bed) - reset_at > 8 * FLOWS * WINDOW) {
+			assert_true(managed_reset(bed.managed->keeper));
+			reset_at = bed_done(&bed);
+			resets++;
+		}
+		sched_yield();
+	}
+	assert_true(resets > 0);
+	bed_join(&bed);
+	bed_check(&bed);
+	for (unsigned i = 0; i < FLOWS; i++)
+		assert_int_equal(load_relaxed(&bed.submitters[i].failed), 0);
+	print_message("%u resets, %llu replayed\n", resets,
+		      (unsigned long long)load_relaxed(&bed.managed->keeper->replayed));
+	bed_close(&bed);
+}
+
 static void test_stop_when_under_load_then_what_was_accepted_is_done_once(void **state)
 {
 	static const enum ringlane_order orders[] = { RINGLANE_ORDERED, RINGLANE_RELAXED };
@@ -330,7 +386,7 @@ static void test_stop_when_under_load_then_what_was_accepted_is_done_once(void *
 	for (unsigned i = 0; i < 6; i++) {
 		struct bed bed;
 
-		bed_open(&bed, orders[i % 2], 0, i < 3 ? &restless : NULL);
+		bed_open(&bed, orders[i % 2], 0, i < 3 ? &restless : &polled);
 		test_until(load_relaxed(&bed.submitters[0].done) > 50 * i);
 		assert_int_equal(ringlane_managed_stop(bed.managed), 0);
 		bed_join(&bed);
@@ -366,6 +422,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_load_when_polling_is_switched_then_flows_keep_their_order),
 		cmocka_unit_test(test_load_when_maps_and_gates_change_then_flows_keep_their_order),
+		cmocka_unit_test(
+			test_load_when_polled_and_reset_then_what_was_accepted_is_done_once),
 		cmocka_unit_test(test_stop_when_under_load_then_what_was_accepted_is_done_once),
 		cmocka_unit_test(
 			test_load_when_the_device_dies_then_what_was_accepted_is_done_once),

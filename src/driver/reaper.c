@@ -49,11 +49,11 @@ static void queues_schedule(struct reaper *reaper)
 	iopoll_schedule(&reaper->iopoll, &mq->source);
 }
 
-/* Whatever has become of their interrupts. */
+/* Those of which no interrupt may tell, and perhaps nobody else looks at. */
 static void adopted_schedule(struct reaper *reaper)
 {
 	FOR_EACH_QUEUE(mq, reaper)
-	if (load_relaxed(&mq->adopted))
+	if (load_relaxed(&mq->adopted) || (mq->polled && reaper->draining))
 		iopoll_schedule(&reaper->iopoll, &mq->source);
 }
 
@@ -75,7 +75,8 @@ static bool queues_are_empty(struct reaper *reaper)
 static void mode_apply(struct reaper *reaper, enum iopoll_mode mode)
 {
 	FOR_EACH_QUEUE(mq, reaper)
-	iopoll_set_mode(&mq->source, mode);
+	if (!mq->polled)
+		iopoll_set_mode(&mq->source, mode);
 }
 
 static bool mode_is_applied(const struct reaper *reaper)
@@ -110,6 +111,15 @@ static void park_wait(struct reaper *reaper)
 	reaper->parked = false;
 	pthread_mutex_unlock(&reaper->lock);
 	queues_schedule(reaper);
+}
+
+static void sought_schedule(struct reaper *reaper)
+{
+	FOR_EACH_QUEUE(mq, reaper)
+	if (load_acquire(&mq->sought)) {
+		store_relaxed(&mq->sought, false);
+		iopoll_schedule(&reaper->iopoll, &mq->source);
+	}
 }
 
 /* That a mode is applied is told at the end of the turn. */
@@ -175,6 +185,8 @@ static void event_see(struct reaper *reaper, const struct epoll_event *event)
 		event_fd_clear(reaper->control_fd);
 		reaper->answers = true;
 		wishes_grant(reaper);
+		if (reaper->has_polled)
+			sought_schedule(reaper);
 	} else if (event->data.ptr == &reaper->is_gone) {
 		reaper->is_gone = true;
 		queues_schedule(reaper);
@@ -191,7 +203,8 @@ static bool holds(const struct reaper *reaper)
 
 static bool ticks(const struct reaper *reaper)
 {
-	return holds(reaper) || load_relaxed(&reaper->adopted);
+	return holds(reaper) || load_relaxed(&reaper->adopted) ||
+	       (reaper->draining && reaper->has_polled);
 }
 
 static uint64_t sleep_ns(const struct reaper *reaper, enum iopoll_outcome outcome)
@@ -302,6 +315,17 @@ void reaper_wake(struct reaper *reaper)
 	event_fd_signal(reaper->control_fd);
 }
 
+/* Pairs with sought_schedule. A device may call for a poll queue now and then (virtio 1.3, 2.7.7.1): nobody listens. */
+void reaper_seek(struct managed_queue *mq)
+{
+	if (!mq->polled) {
+		event_fd_signal(mq->queue->call_fd);
+		return;
+	}
+	store_release(&mq->sought, true);
+	reaper_wake(mq->reaper);
+}
+
 void reaper_park(struct reaper *reaper)
 {
 	if (!reaper->started)
@@ -371,7 +395,11 @@ static void poll_init(struct reaper *reaper)
 
 	iopoll_init(&reaper->iopoll, &params);
 	FOR_EACH_QUEUE(mq, reaper)
-	iopoll_add(&reaper->iopoll, &mq->source, &reaper_source_ops, reaper->wishes.mode);
+	{
+		iopoll_add(&reaper->iopoll, &mq->source, &reaper_source_ops,
+			   mq->polled ? IOPOLL_ON : reaper->wishes.mode);
+		reaper->has_polled |= mq->polled;
+	}
 }
 
 static int watch(const struct reaper *reaper, int fd, uint32_t events, void *what)
@@ -397,7 +425,7 @@ static int fds_open(struct reaper *reaper)
 		ret = watch(reaper, transport->ops->gone_fd(transport),
 			    (uint32_t)transport->gone_events | EPOLLET, &reaper->is_gone);
 	FOR_EACH_QUEUE(mq, reaper)
-	if (ret == 0)
+	if (ret == 0 && !mq->polled)
 		ret = watch(reaper, mq->queue->call_fd, EPOLLIN | EPOLLET, mq);
 	return ret;
 }

@@ -16,6 +16,13 @@ struct reaper_done {
 	unsigned cpu;
 };
 
+/* Completions that a thread has taken from a queue and is to tell. */
+struct reaper_batch {
+	unsigned taken;
+	struct ringlane_completion completions[MANAGED_WEIGHT_MAX];
+	struct reaper_done done[MANAGED_WEIGHT_MAX];
+};
+
 /* What others want; each change is followed by a signal of the control fd. */
 struct reaper_wishes {
 	enum iopoll_mode mode;
@@ -38,8 +45,8 @@ struct reaper {
 	bool draining, quit;   /* wishes that are known */
 	bool answers;          /* somebody may be waiting */
 	uint64_t tick_ns;      /* when held requests and adopted queues are looked at next */
-	struct ringlane_completion completions[MANAGED_WEIGHT_MAX];
-	struct reaper_done done[MANAGED_WEIGHT_MAX];
+	bool has_polled;       /* poll queues among its own */
+	struct reaper_batch batch;
 	unsigned adopted; /* queues to look at every tick; atomic, written under keeper.lock */
 	/* what the lock guards */
 	cache_aligned pthread_mutex_t lock;
@@ -70,9 +77,14 @@ extern const struct iopoll_ops reaper_source_ops;
 /* What has been completed is told as it is, the rest of what is in flight with this result. */
 void reaper_queue_finish(struct managed_queue *mq, int result);
 
+/* Any thread: looks at a poll queue once. How many were done. */
+int reaper_queue_poll(struct managed_queue *mq);
+
 /* Any thread; not to be waited for on the reaper itself. */
 unsigned reaper_set_mode(struct reaper *reaper, enum iopoll_mode mode);
 void reaper_wait_mode(struct reaper *reaper, unsigned ticket);
+/* Look at a queue, as if the device had called. */
+void reaper_seek(struct managed_queue *mq);
 /* A slot of the pool, its result filled in. */
 void reaper_finish(struct reaper *reaper, struct managed_request *request);
 /* Something has been held: look at it from now on. */

@@ -9,7 +9,8 @@
  * gone had is finished with -ECONNRESET. What a broken ring had stays until ringlane_managed_stop: its memory may still be
  * written to.
  *
- * On the reaper's thread. No system calls but those of callbacks.
+ * On the reaper's thread; what is done with a poll queue, on that of any submitter too, each with a batch of its own. No
+ * system calls but those of callbacks.
  */
 #include "driver/keeper.h"
 #include "driver/reaper.h"
@@ -55,27 +56,24 @@ static inline bool is_again(struct managed_queue *mq, struct managed_request *sl
 
 /*
  * Up to budget of the ring's, or -errno when there are none and will be none. What was cancelled, because the device would
- * not let go of it, may come all the same: nobody is told twice.
+ * not let go of it, may come all the same: nobody is told twice. With the queue's lock, which is given back.
  */
-static int completions_take(struct managed_queue *mq, unsigned budget, unsigned *ret_taken)
+static int completions_take(struct managed_queue *mq, struct reaper_batch *batch, unsigned budget)
 {
-	struct reaper *reaper = mq->reaper;
-	unsigned taken = 0;
 	bool again = false, kick = false;
-	int reaped;
+	int reaped = ringlane_reap(mq->queue, batch->completions, budget);
 
-	pthread_mutex_lock(&mq->lock);
-	reaped = ringlane_reap(mq->queue, reaper->completions, budget);
+	batch->taken = 0;
 	for (int i = 0; i < reaped; i++) {
-		struct managed_request *slot = reaper->completions[i].user_data;
-		int result = reaper->completions[i].result;
+		struct managed_request *slot = batch->completions[i].user_data;
+		int result = batch->completions[i].result;
 
 		if (unlikely(slot->state != SLOT_IN_FLIGHT))
 			continue;
 		if (is_again(mq, slot, &result))
 			again = true;
 		else
-			slot_take(mq, slot, result, &reaper->done[taken++]);
+			slot_take(mq, slot, result, &batch->done[batch->taken++]);
 	}
 	if (unlikely(mq->replay_first))
 		again |= managed_replay_pump(mq);
@@ -84,36 +82,48 @@ static int completions_take(struct managed_queue *mq, unsigned budget, unsigned 
 	pthread_mutex_unlock(&mq->lock);
 	if (unlikely(kick))
 		queue_ring(mq->queue);
-	*ret_taken = taken;
 	return reaped;
 }
 
 /* Up to a weight of those that will not complete any more. */
-static unsigned leftovers_take(struct managed_queue *mq, int result)
+static void leftovers_take(struct managed_queue *mq, struct reaper_batch *batch, int result)
 {
-	struct reaper *reaper = mq->reaper;
-	unsigned taken = 0;
-
+	batch->taken = 0;
 	pthread_mutex_lock(&mq->lock);
 	mq->replay_first = NULL;
-	for (unsigned i = 0; i < mq->slot_count && taken < MANAGED_WEIGHT_MAX; i++)
+	for (unsigned i = 0; i < mq->slot_count && batch->taken < MANAGED_WEIGHT_MAX; i++)
 		if (mq->slots[i].state == SLOT_IN_FLIGHT)
-			slot_take(mq, &mq->slots[i], result, &reaper->done[taken++]);
+			slot_take(mq, &mq->slots[i], result, &batch->done[batch->taken++]);
 	pthread_mutex_unlock(&mq->lock);
-	return taken;
 }
 
-static void completions_tell(struct managed_queue *mq, unsigned taken)
+/* Poll queues have many who write their figures. */
+static void batch_count(struct managed_queue *mq, const struct reaper_batch *batch)
 {
-	int here = sched_getcpu();
+	unsigned here = (unsigned)sched_getcpu(), local = 0, failed = 0;
 
-	for (unsigned i = 0; i < taken; i++) {
-		const struct reaper_done *it = &mq->reaper->done[i];
+	for (unsigned i = 0; i < batch->taken; i++) {
+		local += batch->done[i].cpu == here;
+		failed += batch->done[i].result != 0;
+	}
+	if (mq->polled) {
+		add_relaxed(&mq->local, local);
+		add_relaxed(&mq->failed, failed);
+		add_relaxed(&mq->completed, batch->taken);
+		return;
+	}
+	count(&mq->local, local);
+	count(&mq->failed, failed);
+	count(&mq->completed, batch->taken);
+}
+
+static void completions_tell(struct managed_queue *mq, const struct reaper_batch *batch)
+{
+	batch_count(mq, batch);
+	for (unsigned i = 0; i < batch->taken; i++) {
+		const struct reaper_done *it = &batch->done[i];
 
 		managed_leave(mq->managed, it->flow, mq->index);
-		count(&mq->local, it->cpu == (unsigned)here);
-		count(&mq->failed, it->result != 0);
-		count(&mq->completed, 1);
 		if (it->done)
 			it->done(it->user_data, it->result);
 	}
@@ -129,66 +139,96 @@ static void queue_close(struct managed_queue *mq, int error)
 	pthread_mutex_unlock(&mq->lock);
 }
 
+static int completions_take_all(struct managed_queue *mq, struct reaper_batch *batch)
+{
+	pthread_mutex_lock(&mq->lock);
+	return completions_take(mq, batch, MANAGED_WEIGHT_MAX);
+}
+
+static void queue_finish(struct managed_queue *mq, struct reaper_batch *batch, int result)
+{
+	while (completions_take_all(mq, batch) > 0)
+		completions_tell(mq, batch);
+	do {
+		leftovers_take(mq, batch, result);
+		completions_tell(mq, batch);
+	} while (batch->taken);
+}
+
 void reaper_queue_finish(struct managed_queue *mq, int result)
 {
-	unsigned taken;
-
-	while (completions_take(mq, MANAGED_WEIGHT_MAX, &taken) > 0)
-		completions_tell(mq, taken);
-	do {
-		taken = leftovers_take(mq, result);
-		completions_tell(mq, taken);
-	} while (taken);
+	queue_finish(mq, &mq->reaper->batch, result);
 }
 
 /* Nothing more will complete. Other queues take over from a broken one; when the device is gone there are none. */
-static void queue_lose(struct managed_queue *mq, int error)
+static void queue_lose(struct managed_queue *mq, struct reaper_batch *batch, int error)
 {
 	queue_close(mq, error);
 	if (error == -ECONNRESET)
-		reaper_queue_finish(mq, error);
+		queue_finish(mq, batch, error);
 	else
 		gate_close(mq->gate);
 }
 
-/* The keeper makes the ring anew, or finds the device again: until then there is nothing to take. */
+/* The keeper makes the ring anew, or finds the device again: until then there is nothing to take. Perhaps it is at it. */
 static bool keeper_takes(struct managed_queue *mq, int error)
 {
+	bool tells;
+
 	if (!mq->managed->options.reconnect_ms || load_relaxed(&mq->closed))
 		return false;
-	if (error == -EPROTO && !mq->told) {
-		mq->told = true;
+	pthread_mutex_lock(&mq->lock);
+	tells = error == -EPROTO && !mq->paused && mq->queue->ring.broken && !mq->told;
+	mq->told |= tells;
+	pthread_mutex_unlock(&mq->lock);
+	if (tells)
 		keeper_tell_broken(mq->managed->keeper);
-	}
 	return true;
+}
+
+/* What completions_take has brought. Returns how many requests are done, -errno: there will be none any more. */
+static int batch_end(struct managed_queue *mq, struct reaper_batch *batch, int reaped)
+{
+	if (reaped < 0 && keeper_takes(mq, reaped))
+		return 0;
+	if (reaped < 0)
+		queue_lose(mq, batch, reaped);
+	else
+		completions_tell(mq, batch);
+	return reaped;
 }
 
 /* ---- what the poll asks for ---- */
 
+/* Is it worth taking the lock? Of a poll queue only the lock tells. */
+static inline bool has_work(const struct managed_queue *mq)
+{
+	const struct ringlane_queue *queue = mq->queue;
+
+	return unlikely(mq->polled) || virtq_driver_has_work(&queue->ring) ||
+	       queue->returned.count || unlikely(queue->ring.broken || mq->reaper->is_gone);
+}
+
 static int source_poll(struct iopoll_source *source, unsigned budget)
 {
 	struct managed_queue *mq = queue_of(source);
-	bool work = virtq_driver_has_work(&mq->queue->ring) || mq->queue->returned.count;
-	unsigned taken;
-	int ret;
+	struct reaper *reaper = mq->reaper;
+	int reaped;
 
-	if (!work && likely(!mq->queue->ring.broken && !mq->reaper->is_gone))
+	if (!has_work(mq))
 		return 0;
-	ret = completions_take(mq, budget, &taken);
-	if (ret == 0 && mq->reaper->is_gone)
-		ret = -ECONNRESET;
-	if (ret < 0 && keeper_takes(mq, ret))
-		return 0;
-	if (ret < 0)
-		queue_lose(mq, ret);
-	else
-		completions_tell(mq, taken);
-	return ret;
+	pthread_mutex_lock(&mq->lock);
+	reaped = completions_take(mq, &reaper->batch, budget);
+	return batch_end(mq, &reaper->batch, reaped == 0 && reaper->is_gone ? -ECONNRESET : reaped);
 }
 
+/* A poll queue never is anything else. */
 static void source_disarm(struct iopoll_source *source)
 {
-	virtq_driver_calls_suppress(&queue_of(source)->queue->ring);
+	struct managed_queue *mq = queue_of(source);
+
+	if (likely(!mq->polled))
+		virtq_driver_calls_suppress(&mq->queue->ring);
 }
 
 /* The end of a queue is announced by no interrupt: one more look finds it. */
@@ -198,8 +238,9 @@ static bool source_rearm(struct iopoll_source *source, unsigned skip)
 	bool again;
 
 	pthread_mutex_lock(&mq->lock); /* what is published counts */
-	again = virtq_driver_calls_enable(&mq->queue->ring, (uint16_t)skip);
-	if (unlikely(load_relaxed(&mq->muted)))
+	again = mq->polled ? virtq_driver_has_work(&mq->queue->ring) :
+			     virtq_driver_calls_enable(&mq->queue->ring, (uint16_t)skip);
+	if (unlikely(load_relaxed(&mq->muted) && !mq->polled))
 		virtq_driver_calls_suppress(&mq->queue->ring);
 	again |= (mq->queue->ring.broken && !mq->told) || mq->reaper->is_gone;
 	again |= mq->queue->returned.count != 0;
@@ -217,6 +258,36 @@ static unsigned source_in_flight(struct iopoll_source *source)
 static void source_switched(struct iopoll_source *source)
 {
 	/* seen at the end of the loop's turn */
+}
+
+/* ---- what submitters do ---- */
+
+static void polls_count(struct managed_queue *mq, bool empty)
+{
+	count(&mq->polls, 1);
+	count(&mq->polls_empty, empty);
+}
+
+/* Whoever has the lock looks for us, or is about to make it worth looking. */
+int reaper_queue_poll(struct managed_queue *mq)
+{
+	unsigned weight = mq->reaper->iopoll.params.weight;
+	struct reaper_batch batch;
+	bool empty;
+	int reaped;
+
+	if (!gate_count(mq->gate) || pthread_mutex_trylock(&mq->lock) != 0)
+		return 0;
+	if (mq->paused) {
+		pthread_mutex_unlock(&mq->lock);
+		return 0;
+	}
+	empty = !virtq_driver_has_work(&mq->queue->ring);
+	polls_count(mq, empty);
+	reaped = completions_take(mq, &batch, weight);
+	if (batch_end(mq, &batch, reaped) <= 0)
+		return 0;
+	return (int)batch.taken;
 }
 
 const struct iopoll_ops reaper_source_ops = {

@@ -41,7 +41,7 @@ struct bench_options {
 	uint64_t runtime_ns, ramp_ns, poll_ns;
 	uint64_t read_percent, seed;
 	unsigned policy, iopoll, replay;
-	uint64_t weight, reapers, timeout_ns;
+	uint64_t weight, reapers, timeout_ns, poll_queues;
 	bool managed;
 	bool time_based, hipri, verify_only, group_reporting, no_progress;
 };

@@ -24,6 +24,7 @@ int bench_managed_start(const struct bench_options *options, struct ringlane_dev
 		.replay = options->replay,
 		.reapers = (unsigned)options->reapers,
 		.weight = (unsigned)options->weight,
+		.poll_queues = (unsigned)options->poll_queues,
 		.timeout_ns = options->timeout_ns,
 		.cpus = options->cpus_allowed,
 	};
@@ -46,7 +47,8 @@ void bench_managed_begin(struct bench_job *job, struct bench_slot *slot)
 {
 	job->pending[job->pending_count++] = (struct ringlane_request){
 		.op = slot->direction == BENCH_READ ? RINGLANE_OP_READ : RINGLANE_OP_WRITE,
-		.flags = RINGLANE_REPLAYABLE, /* nobody else writes these blocks meanwhile */
+		/* nobody else writes these blocks meanwhile; without poll queues the second flag is nothing */
+		.flags = RINGLANE_REPLAYABLE | RINGLANE_POLLED,
 		.data = slot->buffer,
 		.bytes = job->options->block_size,
 		.offset = slot->offset,
@@ -109,13 +111,16 @@ static int inbox_sleep(struct bench_job *job, struct ringlane_completion *comple
 
 int bench_managed_reap(struct bench_job *job, struct ringlane_completion *completions)
 {
+	bool polls = job->options->poll_queues != 0;
 	int ret = pending_submit(job);
 
+	if (polls)
+		ringlane_managed_poll(job->port->managed);
 	if (ret == 0)
 		ret = inbox_take(job, completions, false);
 	if (ret == 0 && job->options->poll_ns)
 		ret = inbox_spin(job, completions);
-	if (ret || job->options->hipri)
+	if (ret || job->options->hipri || polls)
 		return ret;
 	return inbox_sleep(job, completions);
 }
@@ -125,20 +130,23 @@ void bench_managed_report(struct ringlane_managed *managed, FILE *stream)
 	struct ringlane_managed_stats stats;
 
 	ringlane_managed_get_stats(managed, &stats);
-	fprintf(stream, "\nManaged: %u queues, %u reapers, %llu requests held, %llu flows moved\n",
-		stats.queues, stats.reapers, (unsigned long long)stats.held,
-		(unsigned long long)stats.moved);
+	fprintf(stream, "\nManaged: %u queues, ", stats.queues);
+	if (stats.poll_queues)
+		fprintf(stream, "%u of them polled, ", stats.poll_queues);
+	fprintf(stream, "%u reapers, %llu requests held, %llu flows moved\n", stats.reapers,
+		(unsigned long long)stats.held, (unsigned long long)stats.moved);
 	for (unsigned i = 0; i < stats.queues; i++) {
 		struct ringlane_queue_stats queue;
 
 		if (ringlane_managed_get_queue_stats(managed, i, &queue) < 0 || !queue.submitted)
 			continue;
 		fprintf(stream,
-			"  queue %2u: reaper=%u, submitted=%llu, kicks=%llu, interrupts=%llu, polls=%llu "
+			"  queue %2u: %s=%u, submitted=%llu, kicks=%llu, interrupts=%llu, polls=%llu "
 			"(full=%llu, empty=%llu)\n",
-			i, queue.reaper, (unsigned long long)queue.submitted,
-			(unsigned long long)queue.kicks, (unsigned long long)queue.interrupts,
-			(unsigned long long)queue.polls, (unsigned long long)queue.polls_full,
+			i, queue.polled ? "polled, deputy" : "reaper", queue.reaper,
+			(unsigned long long)queue.submitted, (unsigned long long)queue.kicks,
+			(unsigned long long)queue.interrupts, (unsigned long long)queue.polls,
+			(unsigned long long)queue.polls_full,
 			(unsigned long long)queue.polls_empty);
 	}
 }

@@ -140,6 +140,12 @@ static const struct option_spec specs[] = {
 	  .offset = AT(weight),
 	  .min = 1,
 	  .max = 256 },
+	{ .name = "poll-queues",
+	  .value = "N",
+	  .help = "managed: the last N queues have no interrupt, jobs poll them (0)",
+	  .kind = OPTION_NUMBER,
+	  .offset = AT(poll_queues),
+	  .max = 255 },
 	{ .name = "reapers",
 	  .value = "N",
 	  .help = "managed: threads that take completions (one per queue, at most one per CPU)",
@@ -228,11 +234,12 @@ int bench_options_check(struct bench_options *options, struct error *error)
 		return error_set(error, -EINVAL, "--verify_only needs the --rw that wrote");
 	if (verifies && options->ramp_ns)
 		return error_set(error, -EINVAL, "--verify and --ramp_time do not go together");
-	if (!options->managed && (options->policy || options->iopoll || options->weight ||
-				  options->reapers || options->timeout_ns || options->replay))
+	if (!options->managed &&
+	    (options->policy || options->iopoll || options->weight || options->reapers ||
+	     options->timeout_ns || options->replay || options->poll_queues))
 		return error_set(error, -EINVAL,
-				 "--policy, --iopoll, --weight, --reapers, --timeout and --replay "
-				 "are for --managed");
+				 "--policy, --iopoll, --weight, --reapers, --timeout, --replay and "
+				 "--poll-queues are for --managed");
 	if (options->hipri && options->poll_ns)
 		return error_set(error, -EINVAL,
 				 "--hipri polls for ever, --poll-ns has no place beside it");

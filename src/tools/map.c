@@ -87,7 +87,8 @@ enum map_kind { MAP_DAEMON, MAP_MACHINE, MAP_DEVICE };
 
 static const char *const kind_names[] = { "a SOCKET", "a machine", "a URI" };
 static const char *const of_daemon[] = { "all", "timeout", NULL };
-static const char *const of_device[] = { "queues", "allowed", "isolated", "keep-isolated", NULL };
+static const char *const of_device[] = { "queues",   "poll-queues",   "allowed",
+					 "isolated", "keep-isolated", NULL };
 
 static enum map_kind kind_of(const char *positional)
 {

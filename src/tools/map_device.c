@@ -26,7 +26,8 @@ struct shown_device {
 	struct ringlane_info info;
 	struct ringlane_topology *topology;
 	struct ringlane_spread *spread;
-	unsigned queue_count; /* that CPUs use */
+	unsigned queue_count, interrupt_count; /* that CPUs use: the poll queues come last */
+	unsigned poll_first;                   /* of the device's queues */
 	struct shown_queue *queues;
 };
 
@@ -37,9 +38,12 @@ static int queue_read(const struct ringlane_device *device, unsigned index,
 		      const struct shown_device *shown, struct error *error)
 {
 	struct shown_queue *queue = &shown->queues[index];
-	int ret = ringlane_interrupt_get(device, index, &queue->interrupt, public_error(error));
+	int ret;
 
 	ringlane_spread_cpus(shown->spread, index, queue->cpus, sizeof(queue->cpus));
+	if (index >= shown->interrupt_count)
+		return 0;
+	ret = ringlane_interrupt_get(device, index, &queue->interrupt, public_error(error));
 	queue->has_interrupt = ret == 0;
 	return ret == -ENOTSUP ? 0 : ret;
 }
@@ -49,6 +53,8 @@ static int spread_make(const struct map_options *options, struct shown_device *s
 {
 	const struct ringlane_topology_options machine = { .isolated = options->isolated };
 	const struct ringlane_spread_options wanted = { .queues = shown->info.queues,
+							.poll_queues =
+								(unsigned)options->poll_queues,
 							.allowed = options->allowed,
 							.keep_isolated = options->keep_isolated };
 	int ret = ringlane_topology_open(&machine, &shown->topology, public_error(error));
@@ -58,7 +64,11 @@ static int spread_make(const struct map_options *options, struct shown_device *s
 					  public_error(error));
 	if (ret < 0)
 		return ret;
-	shown->queue_count = ringlane_spread_queue_count(shown->spread, RINGLANE_INTERRUPT_QUEUES);
+	shown->interrupt_count =
+		ringlane_spread_queue_count(shown->spread, RINGLANE_INTERRUPT_QUEUES);
+	shown->queue_count = shown->interrupt_count +
+			     ringlane_spread_queue_count(shown->spread, RINGLANE_POLL_QUEUES);
+	shown->poll_first = shown->info.queues - (unsigned)options->poll_queues;
 	shown->queues = calloc(shown->queue_count, sizeof(shown->queues[0]));
 	return shown->queues ? 0 : error_set(error, -ENOMEM, "out of memory");
 }
@@ -89,7 +99,23 @@ static void shown_fini(struct shown_device *shown)
 
 /* ---- telling ---- */
 
+/* The device's number of a queue of the spread, which leaves out those without CPUs. */
+static int queue_number(const struct shown_device *shown, unsigned index)
+{
+	return (int)(index < shown->interrupt_count ?
+			     index :
+			     index - shown->interrupt_count + shown->poll_first);
+}
+
 static const struct table_column columns[] = {
+	{ "CPU", 1 },          { "node", 1 },       { "queue", 1 },
+	{ "queue's CPUs", 0 }, { "vector", 1 },     { "interrupt", 1 },
+	{ "goes to", 0 },      { "poll queue", 1 }, { "poll queue's CPUs", 0 },
+	{ NULL, 0 },
+};
+
+/* Those of poll queues are left out where there are none. */
+static const struct table_column columns_no_poll[] = {
 	{ "CPU", 1 },    { "node", 1 },      { "queue", 1 },   { "queue's CPUs", 0 },
 	{ "vector", 1 }, { "interrupt", 1 }, { "goes to", 0 }, { NULL, 0 },
 };
@@ -97,9 +123,10 @@ static const struct table_column columns[] = {
 static int add_cpu(struct table *table, const struct shown_device *shown, unsigned cpu)
 {
 	char number[CELL_MAX], node[CELL_MAX], index[CELL_MAX], vector[CELL_MAX], irq[CELL_MAX];
+	char poll[CELL_MAX];
 	const struct shown_queue *queue;
 	struct ringlane_cpu place;
-	int used;
+	int used, polled;
 
 	if (ringlane_topology_get_cpu(shown->topology, cpu, &place) < 0)
 		return 0;
@@ -110,12 +137,15 @@ static int add_cpu(struct table *table, const struct shown_device *shown, unsign
 	snprintf(index, sizeof(index), "%d", used);
 	snprintf(vector, sizeof(vector), "%u", queue->interrupt.vector);
 	snprintf(irq, sizeof(irq), "%d", queue->interrupt.number);
+	polled = ringlane_spread_queue_of_cpu(shown->spread, RINGLANE_POLL_QUEUES, cpu);
+	snprintf(poll, sizeof(poll), "%d", polled < 0 ? polled : queue_number(shown, polled));
 	return table_add(table,
-			 (const char *const[]){ number, node, index, queue->cpus,
-						queue->has_interrupt ? vector : "-",
-						queue->has_interrupt ? irq : "-",
-						queue->has_interrupt ? queue->interrupt.cpus :
-								       "call eventfd" });
+			 (const char *const[]){
+				 number, node, index, queue->cpus,
+				 queue->has_interrupt ? vector : "-",
+				 queue->has_interrupt ? irq : "-",
+				 queue->has_interrupt ? queue->interrupt.cpus : "call eventfd",
+				 poll, polled < 0 ? "" : shown->queues[polled].cpus });
 }
 
 static int print_normal(const char *uri, const struct shown_device *shown)
@@ -127,7 +157,7 @@ static int print_normal(const char *uri, const struct shown_device *shown)
 	if (shown->queue_count < shown->info.queues)
 		printf("  %u queues have no CPU of their own\n",
 		       shown->info.queues - shown->queue_count);
-	table_init(&table, columns);
+	table_init(&table, shown->queue_count > shown->interrupt_count ? columns : columns_no_poll);
 	for (unsigned cpu = 0; cpu < ringlane_topology_cpu_count(shown->topology) && ret == 0;
 	     cpu++)
 		ret = add_cpu(&table, shown, cpu);
@@ -142,8 +172,11 @@ static json_t *queues_json(const struct shown_device *shown)
 
 	for (unsigned i = 0; i < shown->queue_count; i++) {
 		const struct shown_queue *queue = &shown->queues[i];
-		json_t *object = json_pack("{s:i, s:s}", "queue", i, "cpus", queue->cpus);
+		json_t *object = json_pack("{s:i, s:s}", "queue", queue_number(shown, i), "cpus",
+					   queue->cpus);
 
+		if (i >= shown->interrupt_count)
+			json_object_set_new(object, "class", json_string("poll"));
 		if (queue->has_interrupt) {
 			json_object_set_new(object, "vector",
 					    json_integer(queue->interrupt.vector));
@@ -163,12 +196,19 @@ static json_t *cpus_json(const struct shown_device *shown)
 	struct ringlane_cpu place;
 
 	for (unsigned cpu = 0; cpu < ringlane_topology_cpu_count(shown->topology); cpu++) {
+		int queue, poll;
+		json_t *object;
+
 		if (ringlane_topology_get_cpu(shown->topology, cpu, &place) < 0)
 			continue;
-		json_array_append_new(
-			cpus, json_pack("{s:i, s:i, s:i}", "cpu", cpu, "node", place.node, "queue",
-					ringlane_spread_queue_of_cpu(
-						shown->spread, RINGLANE_INTERRUPT_QUEUES, cpu)));
+		queue = ringlane_spread_queue_of_cpu(shown->spread, RINGLANE_INTERRUPT_QUEUES, cpu);
+		poll = ringlane_spread_queue_of_cpu(shown->spread, RINGLANE_POLL_QUEUES, cpu);
+		object = json_pack("{s:i, s:i, s:i}", "cpu", cpu, "node", place.node, "queue",
+				   queue);
+		if (poll >= 0)
+			json_object_set_new(object, "poll-queue",
+					    json_integer(queue_number(shown, (unsigned)poll)));
+		json_array_append_new(cpus, object);
 	}
 	return cpus;
 }

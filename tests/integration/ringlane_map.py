@@ -138,6 +138,13 @@ class Map(unittest.TestCase):
             found = json.loads(self.run_ok(uri, "--queues=1", "--keep-isolated", "--format=json"))
             self.assertEqual([queue["queue"] for queue in found["queues"]], [0])
             self.assertIn({"cpu": cpu, "node": found["cpus"][0]["node"], "queue": 0}, found["cpus"])
+            lines = self.run_ok(uri, "--queues=3", "--poll-queues=2", f"--allowed={cpu}", "--keep-isolated").splitlines()
+            self.assertIn("poll queue's CPUs", lines[2])
+            self.assertRegex("\n".join(lines), rf"(?m)^ *{cpu} +\d+ +0 +{cpu} +- +- +call eventfd +1 +{cpu}$")
+            found = json.loads(self.run_ok(uri, "--queues=3", "--poll-queues=1", "--keep-isolated", "--format=json"))
+            self.assertEqual((found["queues"][-1]["queue"], found["queues"][-1]["class"]), (2, "poll"))
+            self.assertEqual({entry["poll-queue"] for entry in found["cpus"]}, {2})
+            self.assertIn("at least one must have an interrupt", self.run_bad(uri, "--queues=2", "--poll-queues=2"))
             self.assertIn("no CPU is left", self.run_bad(uri, "--allowed=8191"))
             self.assertEqual(daemon.stop(), 0)
 

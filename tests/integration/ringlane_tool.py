@@ -109,7 +109,8 @@ class Refusals(Case):
             (["bench", uri, "--time_based"], "ringlane bench: --time_based needs --runtime"),
             (["bench", uri, "--verify=md5"], "ringlane bench: --verify=md5: there are none crc32c"),
             (["bench", uri, "--verify_only"], "ringlane bench: --verify_only needs --verify"),
-            (["bench", uri, "--weight=8"], "ringlane bench: --policy, --iopoll, --weight, --reapers, --timeout and --replay are"),
+            (["bench", uri, "--weight=8"], "ringlane bench: --policy, --iopoll, --weight, --reapers, --timeout, --replay and --poll-queues are"),
+            (["bench", uri, "--poll-queues=1"], "ringlane bench: --policy, --iopoll, --weight, --reapers, --timeout, --replay and --poll-queues are"),
             (["bench", uri, "--managed", "--policy=x"], "ringlane bench: --policy=x: there are default sticky"),
             (["info"], "ringlane info: a URI is wanted"),
             (["info", "x:y"], "ringlane info: 'x:y' is no disk's URI"),
@@ -251,6 +252,18 @@ class Bench(Case):
         report = self.bench("--managed", "--queues=1", "--rw=randread", "--iodepth=8")
         self.assertRegex(report, r"(?m)^Managed: 1 queues, 1 reapers, 0 requests held, \d+ flows moved$")
         self.assertRegex(report, rf"(?m)^  queue  0: reaper=0, submitted={SIZE // 4096}, ")
+
+    def test_jobs_when_queues_are_polled_then_all_is_verified(self):
+        self.serve(queues=3)
+        for queues, polled in ((2, 1), (3, 2)):
+            words = ["--managed", f"--queues={queues}", f"--poll-queues={polled}", "--rw=randwrite", f"--numjobs={polled}", "--iodepth=16"]
+            with self.subTest(queues=queues):
+                report = self.bench(*words, "--verify=crc32c")
+                self.assertRegex(report, rf"(?m)^Managed: {queues} queues, {polled} of them polled, \d+ reapers, ")
+                self.assertNotIn("queue  0: ", report)  # that has nothing to do
+                self.assertRegex(report, rf"(?m)^  queue  [{queues - polled}-{queues - 1}]: polled, deputy=0, submitted=")
+        failed = self.run_bad("bench", self.uri, "--managed", "--queues=1", "--poll-queues=1")
+        self.assertEqual(failed, "ringlane bench: 1 poll queues of 1: at least one must have an interrupt")
 
     def test_what_the_disk_cannot_when_asked_then_one_line(self):
         self.serve(queues=2, more=",logical-block-size=4096")
