@@ -125,6 +125,33 @@ int bench_managed_reap(struct bench_job *job, struct ringlane_completion *comple
 	return inbox_sleep(job, completions);
 }
 
+/* Only what happened. */
+static void trouble_print(const struct ringlane_managed_stats *stats, FILE *stream)
+{
+	const struct {
+		const char *name;
+		uint64_t count;
+	} kinds[] = {
+		{ "looks at a ring", stats->late_polls },
+		{ "second kicks", stats->late_kicks },
+		{ "ABORT TASK", stats->aborts },
+		{ "LUN resets", stats->lun_resets },
+		{ "nexus resets", stats->nexus_resets },
+		{ "queue resets", stats->queue_resets },
+		{ "device resets", stats->resets },
+		{ "reconnects", stats->reconnects },
+		{ "requests sent again", stats->replayed },
+		{ "requests not given back", stats->zombies },
+		{ "queues without CPUs", stats->quiesced },
+		{ "queues adopted", stats->orphaned },
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(kinds); i++)
+		if (kinds[i].count)
+			fprintf(stream, "  %s: %llu\n", kinds[i].name,
+				(unsigned long long)kinds[i].count);
+}
+
 void bench_managed_report(struct ringlane_managed *managed, FILE *stream)
 {
 	struct ringlane_managed_stats stats;
@@ -135,6 +162,7 @@ void bench_managed_report(struct ringlane_managed *managed, FILE *stream)
 		fprintf(stream, "%u of them polled, ", stats.poll_queues);
 	fprintf(stream, "%u reapers, %llu requests held, %llu flows moved\n", stats.reapers,
 		(unsigned long long)stats.held, (unsigned long long)stats.moved);
+	trouble_print(&stats, stream);
 	for (unsigned i = 0; i < stats.queues; i++) {
 		struct ringlane_queue_stats queue;
 
