@@ -5,17 +5,22 @@ The functions: a virtio-blk disk, a virtio-scsi adapter with two disks, a pair i
 around the IOMMU.
 """
 
+import json
 import re
 from pathlib import Path
 
 from backend import NoDaemon
 from process import wait_until
 from scenario import Scenario
+from scenario_affinity import sort_cpus
 from vfio import VfioGuest, archive_options, bind, count_interrupts, unpack
 
 MIB = 1 << 20
 SECONDS = 240
 BLK, SCSI, PAIR, NEIGHBOUR, AROUND = "0000:00:04.0", "0000:00:05.0", "0000:00:06.0", "0000:00:06.1", "0000:00:07.0"
+WRITES = "--managed --rw=randwrite --iodepth=8 --numjobs=4 --verify=crc32c --runtime=200s --time_based"
+TURNS = 34  # of three CPUs each
+LONGEST_SECONDS = 10  # that a request may take while CPUs go and come
 VERIFY = "--rw=randwrite --bs=4k --iodepth=16 --numjobs=4 --size=8m --verify=crc32c --output-format=json"
 AS_NOBODY = "echo nobody:x:65534:65534::/tmp:/bin/sh >/etc/passwd; su nobody -c '{}'"
 
@@ -43,7 +48,7 @@ class Vfio(Scenario):
         for name, place in places.items():
             options += ["-blockdev", f"driver=null-co,node-name={name},size={MIB}"]
             options += ["-device", f"virtio-blk-pci,drive={name},addr={place}"]
-        return options
+        return [*options, "-trace", "virtio_set_status", "-trace", "virtio_scsi_tmf_req"]
 
     def start_guest(self):
         self.guest = VfioGuest(self.folder, cpus=self.cpus)
@@ -101,6 +106,17 @@ class Vfio(Scenario):
         script = "kill $(cat /tmp/bench.pid); while [ -d /proc/$(cat /tmp/bench.pid) ]; do sleep 0.1; done; cat /tmp/bench.log"
         return self.guest.check(script, SECONDS)
 
+    def start_writing(self, uri, more):
+        """The same with writes that are verified. stop_writing wants that all went well, and returns the report."""
+        bench = f"/opt/ringlane bench '{uri}' {WRITES} {more}"
+        self.guest.check(f"rm -f /tmp/bench.status; ({bench} >/tmp/bench.log 2>&1; echo $? >/tmp/bench.status) &")
+
+    def stop_writing(self):
+        script = "kill $(pidof ringlane); while [ ! -s /tmp/bench.status ]; do sleep 0.1; done; cat /tmp/bench.status /tmp/bench.log"
+        text = self.guest.check(script, SECONDS)
+        assert text.startswith("0\n"), text
+        return text
+
     def check_interrupts(self, uri, address, first, jobs):
         """Vectors from first on, one per job, are raised again and again, and no other is."""
         self.start_reading(uri, jobs)
@@ -128,64 +144,132 @@ class Vfio(Scenario):
         """Behind those of the configuration, the control and the event queue."""
         return self.check_interrupts(f"vfio-scsi:{SCSI}?target=0&lun=0", SCSI, 3, 4)
 
-    def interrupt_lists(self, address, first):
-        """Where the interrupt of each of the four queues may go: its number and its list of CPUs."""
-        script = f"""for vector in {first} {first + 1} {first + 2} {first + 3}; do
+    def read_map(self, uri, more=""):
+        """The CPUs of each queue in use, by vector."""
+        text = self.guest.check(f"/opt/ringlane map '{uri}' {more} --format=json", SECONDS)
+        return {queue["vector"]: queue["cpus"] for queue in json.loads(text)["queues"]}
+
+    def read_places(self, address, vectors):
+        """Where the interrupts of vectors may go; those that are not there are left out."""
+        script = f"""for vector in {" ".join(map(str, vectors))}; do
             irq=$(sed -n "s/^ *\\([0-9]*\\):.*vfio-msi[x]*\\[$vector\\]({address}).*/\\1/p" /proc/interrupts)
-            [ -z "$irq" ] || echo $irq $(cat /proc/irq/$irq/smp_affinity_list)
+            [ -z "$irq" ] || echo $vector $(cat /proc/irq/$irq/smp_affinity_list) $irq
         done"""
-        return [line.split() for line in self.guest.check(script).splitlines()]
+        lines = [line.split() for line in self.guest.check(script).splitlines()]
+        self.numbers = {int(vector): irq for vector, _, irq in lines}
+        return {int(vector): cpus for vector, cpus, _ in lines}
 
-    def check_placed(self, uri, address, first):
+    def wait_placed(self, address, wanted):
+        wait_until(lambda: self.read_places(address, wanted) == wanted, SECONDS, f"interrupts on the CPUs {wanted}")
+
+    def check_placed(self, uri, address, more=""):
         """They may go where the map says, they do go there, and nowhere else; and one that is moved comes back."""
-        wanted = self.guest.check("/opt/ringlane map --queues 4 --format=masks", SECONDS).split()
-        assert len(wanted) == 4, wanted
-        self.start_reading(uri, 4, "--managed")
-
-        def placed():
-            lists = self.interrupt_lists(address, first)
-            return lists if [cpus for _, cpus in lists] == wanted else None
-
-        lists = wait_until(placed, SECONDS, f"interrupts on the CPUs {wanted}")
+        wanted = self.read_map(uri, more)
+        self.start_reading(uri, 4, f"--managed --cpus_allowed=0-3 {more}")
+        self.wait_placed(address, wanted)
         before = count_interrupts(self.guest, address)
 
         def rises():
             now = count_interrupts(self.guest, address)
-            return {vector: [b - a for a, b in zip(before[vector], now[vector])] for vector in range(first, first + 4)}
+            return {vector: [b - a for a, b in zip(before[vector], now[vector])] for vector in wanted}
 
-        def all_rise():
-            return all(sum(cpus) > 10 for cpus in rises().values())
-
-        wait_until(all_rise, SECONDS, "interrupts of all queues")
-        for queue, cpus in enumerate(rises().values()):
-            elsewhere = [count for cpu, count in enumerate(cpus) if str(cpu) != wanted[queue]]
-            assert not any(elsewhere), f"queue {queue} belongs to CPU {wanted[queue]}, its interrupts came to {cpus}"
-        self.guest.check(f"echo {wanted[0]} >/proc/irq/{lists[3][0]}/smp_affinity_list")
-        wait_until(placed, SECONDS, "the interrupt that was moved is put back")
+        wait_until(lambda: all(sum(cpus) > 10 for cpus in rises().values()), SECONDS, "interrupts of all queues")
+        for vector, cpus in rises().items():
+            elsewhere = [count for cpu, count in enumerate(cpus) if cpu not in sort_cpus(wanted[vector])]
+            assert not any(elsewhere), f"vector {vector} belongs to CPU {wanted[vector]}, its interrupts came to {cpus}"
+        first, last = min(wanted), max(wanted)
+        self.guest.check(f"echo {wanted[first]} >/proc/irq/{self.numbers[last]}/smp_affinity_list")
+        self.wait_placed(address, wanted)
         self.stop_reading()
-        return f"CPUs of the queues' interrupts: {wanted}"
+        return f"CPUs of the queues' interrupts, by vector: {wanted}"
 
     def case_blk_interrupts_land_where_the_map_says(self):
-        return self.check_placed(f"vfio-blk:{BLK}", BLK, 1)
+        return self.check_placed(f"vfio-blk:{BLK}", BLK)
+
+    def case_scsi_interrupts_land_where_the_map_says(self):
+        """The adapter keeps one of its four queues for itself, unless it is told not to."""
+        uri = f"vfio-scsi:{SCSI}?target=0&lun=5"
+        three, four = self.check_placed(uri, SCSI), self.check_placed(uri, SCSI, "--queues=4")
+        assert three.count(":") == 4 and four.count(":") == 5, (three, four)
+        return f"{three}\n{four}"
 
     # ---- processors go and come ----
 
-    def case_blk_survives_processors_that_go_and_come(self):
-        """Under verified writes; at the end each interrupt is on its CPU again."""
-        wanted = self.guest.check("/opt/ringlane map --queues 4 --format=masks", SECONDS).split()
-        words = "--managed --rw=randwrite --iodepth=8 --numjobs=4 --size=8m --verify=crc32c --runtime=200s --time_based"
-        self.guest.check(f"(/opt/ringlane bench vfio-blk:{BLK} {words} >/tmp/bench.log 2>&1; echo $? >/tmp/bench.status) &")
-        wait_until(lambda: count_interrupts(self.guest, BLK), SECONDS, "the bench has interrupts")
+    def case_interrupt_of_a_queue_is_freed_while_its_processor_is_away(self):
+        """That one alone; and it is where it belongs when the processor is back."""
+        wanted = self.read_map(f"vfio-blk:{BLK}")
+        self.start_writing(f"vfio-blk:{BLK}", "--size=8m")
+        self.wait_placed(BLK, wanted)
+        others = {vector: cpus for vector, cpus in wanted.items() if cpus != "2"}
+        assert len(others) == 3, wanted
+        self.guest.check("echo 0 >/sys/devices/system/cpu/cpu2/online")
+        wait_until(lambda: self.read_places(BLK, wanted) == others, SECONDS, f"interrupts on the CPUs {others} alone")
+        self.guest.check("echo 1 >/sys/devices/system/cpu/cpu2/online")
+        self.wait_placed(BLK, wanted)
+        self.stop_writing()
+
+    def check_processors(self, uri, address, turns):
+        """They go and come under verified writes, of which none takes too long; at the end each interrupt is on its CPU again."""
+        wanted = self.read_map(uri)
+        self.start_writing(uri, "--size=8m")
+        self.wait_placed(address, wanted)
         self.guest.check(
-            "for round in 1 2 3 4 5 6 7 8; do for cpu in 1 2 3; do for state in 0 1; do"
+            f"for round in $(seq {turns}); do for cpu in 1 2 3; do for state in 0 1; do"
             " echo $state >/sys/devices/system/cpu/cpu$cpu/online || exit 1; done; done; done",
             SECONDS,
         )
-        wait_until(lambda: [cpus for _, cpus in self.interrupt_lists(BLK, 1)] == wanted, SECONDS, f"interrupts on the CPUs {wanted}")
-        script = "kill $(pidof ringlane); while [ ! -s /tmp/bench.status ]; do sleep 0.1; done; cat /tmp/bench.status /tmp/bench.log"
-        text = self.guest.check(script, SECONDS)
-        assert text.startswith("0\n"), text
-        return "24 times"
+        self.wait_placed(address, wanted)
+        text = self.stop_writing()
+        longest = max(float(us) for us in re.findall(r"clat .* max=([0-9.]+)", text)) / 1e6
+        assert longest < LONGEST_SECONDS, text
+        away = re.search(r"queues without CPUs: (\d+)", text)
+        assert away, text
+        return f"{3 * turns} times, {away.group(1)} seen; the longest request took {longest:.3f} s"
+
+    def case_blk_survives_processors_that_go_and_come_a_hundred_times(self):
+        return self.check_processors(f"vfio-blk:{BLK}", BLK, TURNS)
+
+    def case_scsi_survives_processors_that_go_and_come(self):
+        return self.check_processors(f"vfio-scsi:{SCSI}?target=0&lun=5", SCSI, TURNS // 4)
+
+    # ---- disks that stand still ----
+
+    def throttle(self, drive, bytes_per_second):
+        others = dict.fromkeys(("bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr"), 0)
+        self.guest.qmp("block_set_io_throttle", device=drive, bps=bytes_per_second, **others)
+
+    def count_done(self, drive):
+        stats = next(it["stats"] for it in self.guest.qmp("query-blockstats") if it["device"] == drive)
+        return stats["rd_operations"] + stats["wr_operations"]
+
+    def count_traced(self, pattern):
+        return len(re.findall(pattern, self.guest.process.read_log()))
+
+    def check_stalled(self, uri, drive, event, steps):
+        """QEMU's disk does nothing of its own until the event has been traced; then requests go on as if nothing had happened."""
+        before = self.count_done(drive)
+        self.start_writing(uri, "--size=2m --timeout=1s")
+        wait_until(lambda: self.count_done(drive) > before + 100, SECONDS, "requests are done")
+        self.throttle(drive, 1)
+        traced = self.count_traced(event)
+        wait_until(lambda: self.count_traced(event) >= traced + 1, SECONDS, f"{event} is traced")
+        self.throttle(drive, 0)
+        before = self.count_done(drive)
+        wait_until(lambda: self.count_done(drive) > before + 500, SECONDS, "requests go on")
+        text = self.stop_writing()
+        for step in steps:
+            assert re.search(rf"(?m)^  {step}: [1-9]", text), f"{step}: {text}"
+        assert "not given back" not in text and "queue resets" not in text, text
+        return "\n".join(re.findall(r"(?m)^  [A-Za-z ]+: \d+$", text))
+
+    def case_blk_that_stands_still_is_reset_and_nothing_is_lost(self):
+        """Not a queue alone: QEMU would confirm that and finish its requests all the same, later."""
+        steps = ("looks at a ring", "second kicks", "device resets")
+        return self.check_stalled(f"vfio-blk:{BLK}", "blk", "virtio_set_status .* val 0", steps)
+
+    def case_scsi_lun_that_stands_still_is_reset_and_nothing_is_lost(self):
+        steps = ("looks at a ring", "second kicks", "ABORT TASK", "LUN resets", "requests sent again")
+        return self.check_stalled(f"vfio-scsi:{SCSI}?target=0&lun=5", "lun5", "virtio_scsi_tmf_req .* subtype=5", steps)
 
     # ---- what is in the way has a sentence ----
 
