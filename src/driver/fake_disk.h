@@ -30,6 +30,7 @@ enum fake_trick {
 	FAKE_NOT_OUTSTANDING, /* an id that was not given to it */
 	FAKE_TWICE,           /* each id twice */
 	FAKE_LENGTH,          /* more written than there is room */
+	FAKE_LENGTH_0,        /* nothing written, which is not true */
 	FAKE_INDEX_JUMPS,     /* the used index runs ahead */
 };
 

@@ -144,6 +144,9 @@ static void chain_finish(struct fake_disk *disk, struct fake_ring *ring,
 	case FAKE_LENGTH:
 		used_write(ring, chain->head, (uint32_t)chain->writable_bytes + 1);
 		return;
+	case FAKE_LENGTH_0:
+		used_write(ring, chain->head, 0);
+		return;
 	case FAKE_INDEX_JUMPS:
 		ring->q.used_next += 100;
 		return;

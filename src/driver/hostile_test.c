@@ -46,6 +46,23 @@ static void test_ring_when_its_rules_are_broken_then_eproto_for_good(void **stat
 	}
 }
 
+/* A status that is not the preset one has been written, whatever the used entry says. */
+static void test_lengths_when_too_short_then_the_status_counts(void **state)
+{
+	const struct fake_setup setup = { .trick = FAKE_LENGTH_0 };
+	struct test_disk disk = test_disk_open(&setup, &one_queue);
+
+	memset(disk.buffer, 0x2d, 512);
+	assert_int_equal(ringlane_write(disk.queue, disk.buffer, 512, 0, NULL), 0);
+	assert_int_equal(test_finish(&disk, 1), 0);
+	memset(disk.buffer, 0, 512);
+	assert_int_equal(ringlane_read(disk.queue, disk.buffer, 512, 0, NULL), 0);
+	assert_int_equal(test_finish(&disk, 1), 0);
+	for (unsigned i = 0; i < 512; i++)
+		assert_int_equal(disk.buffer[i], 0x2d);
+	test_disk_close(&disk);
+}
+
 static void test_one_queue_when_broken_then_the_other_lives(void **state)
 {
 	const struct ringlane_options two_queues = { .queues = 2, .timeout_ms = TEST_DEADLINE_MS };
@@ -159,6 +176,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		driver_test(test_ring_when_its_rules_are_broken_then_eproto_for_good),
+		driver_test(test_lengths_when_too_short_then_the_status_counts),
 		driver_test(test_one_queue_when_broken_then_the_other_lives),
 		driver_test(test_status_when_any_byte_then_the_result_follows),
 		driver_test(test_status_when_it_is_not_written_then_that_is_no_success),

@@ -283,8 +283,8 @@ static void test_stop_when_the_back_end_is_looked_for_then_it_ends(void **state)
 
 static void test_ring_when_broken_and_it_may_be_mended_then_no_error_is_seen(void **state)
 {
-	static const enum fake_trick tricks[] = { FAKE_BAD_ID, FAKE_NOT_OUTSTANDING, FAKE_LENGTH,
-						  FAKE_INDEX_JUMPS };
+	static const enum fake_trick tricks[] = { FAKE_BAD_ID, FAKE_NOT_OUTSTANDING, FAKE_TWICE,
+						  FAKE_LENGTH, FAKE_INDEX_JUMPS };
 
 	for (unsigned i = 0; i < sizeof(tricks) / sizeof(tricks[0]); i++) {
 		const struct fake_setup setup = { .trick = tricks[i],

@@ -6,7 +6,7 @@
 #define ROUNDS 200
 
 static const struct fake_setup honest;
-static const struct ringlane_options two = { .queues = 2 };
+static const struct ringlane_options two = { .queues = 2, .timeout_ms = TEST_DEADLINE_MS };
 
 /* ---- requests ---- */
 
@@ -27,6 +27,45 @@ static void test_request_when_written_then_it_reads_back(void **state)
 	assert_int_equal(test_tally_wait(&it.tally, 2), 2);
 	assert_int_equal(it.disk.buffer[512 + 511], 0x5a);
 	assert_int_equal(it.tally.failed, 0);
+	test_managed_close(&it);
+}
+
+struct arrival {
+	struct test_tally *tally;
+	unsigned *order, *count;
+	unsigned number;
+};
+
+static void arrival_done(void *opaque, int result)
+{
+	struct arrival *arrival = opaque;
+
+	arrival->order[(*arrival->count)++ % 32] = arrival->number;
+	test_tally_done(arrival->tally, result);
+}
+
+/* One batch, which the device takes as a whole. */
+static void test_requests_when_completed_in_another_order_then_each_is_told_once(void **state)
+{
+	const struct ringlane_managed_options options = { .policy = RINGLANE_POLICY_SINGLE };
+	const struct fake_setup setup = { .trick = FAKE_REVERSES };
+	struct ringlane_request requests[32];
+	struct arrival arrivals[32];
+	unsigned order[32], count = 0;
+	struct test_managed it;
+
+	test_managed_open(&it, &setup, &two, &options);
+	for (unsigned i = 0; i < 32; i++) {
+		arrivals[i] = (struct arrival){ &it.tally, order, &count, i };
+		requests[i] = test_request(&it, RINGLANE_OP_READ, i);
+		requests[i].done = arrival_done;
+		requests[i].user_data = &arrivals[i];
+	}
+	assert_int_equal(ringlane_managed_submit(it.managed, requests, 32), 32);
+	assert_int_equal(test_tally_wait(&it.tally, 32), 32);
+	assert_int_equal(it.tally.failed, 0);
+	for (unsigned i = 0; i < 32; i++)
+		assert_int_equal(order[i], 31 - i);
 	test_managed_close(&it);
 }
 
@@ -402,6 +441,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		driver_test(test_request_when_written_then_it_reads_back),
+		driver_test(test_requests_when_completed_in_another_order_then_each_is_told_once),
 		driver_test(test_request_when_of_each_kind_then_it_arrives),
 		driver_test(test_request_when_wrong_then_it_is_refused_and_the_others_are_not),
 		driver_test(test_submit_when_a_queue_is_full_then_nothing_leaks),
