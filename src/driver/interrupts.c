@@ -233,5 +233,11 @@ int ringlane_interrupts_verify(struct ringlane_device *device, struct ringlane_e
 int ringlane_interrupt_get(const struct ringlane_device *device, unsigned queue,
 			   struct ringlane_interrupt *ret_interrupt, struct ringlane_error *error)
 {
-	return interrupts_get(device, queue, NULL, ret_interrupt, error_of(error));
+	pthread_mutex_t *lock = &((struct ringlane_device *)device)->lock;
+	int ret;
+
+	pthread_mutex_lock(lock);
+	ret = interrupts_get(device, queue, NULL, ret_interrupt, error_of(error));
+	pthread_mutex_unlock(lock);
+	return ret;
 }
