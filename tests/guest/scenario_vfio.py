@@ -193,6 +193,15 @@ class Vfio(Scenario):
         assert three.count(":") == 4 and four.count(":") == 5, (three, four)
         return f"{three}\n{four}"
 
+    def case_poll_queues_have_no_interrupts(self):
+        """The kernel gets those of the last two queues back, and verified writes go on by polling."""
+        self.start_writing(f"vfio-blk:{BLK}", "--size=4m --queues=4 --poll-queues=2")
+        wait_until(lambda: sorted(self.read_places(BLK, range(1, 5))) == [1, 2], SECONDS, "two interrupts are left")
+        before = self.count_done("blk")
+        wait_until(lambda: self.count_done("blk") > before + 500, SECONDS, "requests are done")
+        text = self.stop_writing()
+        assert "4 queues, 2 of them polled" in text, text
+
     # ---- processors go and come ----
 
     def case_interrupt_of_a_queue_is_freed_while_its_processor_is_away(self):
