@@ -82,14 +82,17 @@ def unplug(qmp, lun):
     qmp("device_add", **{"driver": "scsi-hd", "id": f"dev-{lun}", "drive": lun, "bus": BUSES[lun], "scsi-id": 0, "lun": 0})
 
 
-BUSES = {"a": "hba0.0", "b": "hba0.0", "c": "hba1.0"}
-ACTS = {"drained": drain, "unplugged": unplug}
+BUSES = {"a": "hba0.0", "b": "hba0.0", "d": "hba0.0", "c": "hba1.0"}
+PLACES = {"a": "0:0", "b": "1:0", "d": "0:1", "c": "0:0"}  # target:LUN
+SAME_TARGET = "unplugged, same target"
+ACTS = {"drained": drain, "unplugged": unplug, SAME_TARGET: unplug}
 
 
 def run(bench, world, what, per_s, apart):
-    """Latency of B in a run in which `what` is done to A, or to C. The load does resets itself."""
+    """Latency of B (or D) in a run in which `what` is done to A, or to C. The load does resets itself."""
     socks = world["socks"][::-1] if apart else world["socks"][:1]
-    options = ["--scsi=0:0", "--scsi=0:1", "--jobs=2", "--depth=4", "--sleep", "--tolerate"]
+    place = PLACES["d" if what == SAME_TARGET else "b"]
+    options = ["--scsi=0:0", f"--scsi={place}", "--jobs=2", "--depth=4", "--sleep", "--tolerate"]
     started = time.monotonic()
     if what in ACTS:
         with Disturbance(world["monitor"], ACTS[what], "c" if apart else "a", per_s) as disturbance:
@@ -102,11 +105,13 @@ def run(bench, world, what, per_s, apart):
     a, b = told["jobs"]
     if told["failed_resets"]:
         raise SystemExit(f"figures: {told['failed_resets']} resets were refused")
+    if not b["p99_us"]:
+        raise SystemExit("figures: B has read nothing: the machine stood still")
     return {"p50_us": b["p50_us"], "p99_us": b["p99_us"], "iops": b["iops"], "iops_of_A": a["iops"], "times_per_s": times}
 
 
 def daemon(bench):
-    """hba0 shows A and B, hba1 shows C; an IOThread for each of their four queues."""
+    """hba0 shows A, B and D, hba1 shows C; an IOThread for each of their four queues."""
     world = {"socks": [bench.socket(), bench.socket()], "monitor": bench.socket()}
     argv = []
     for i in range(4):
@@ -121,7 +126,8 @@ def daemon(bench):
         argv += ["--export", f"type=vhost-user-scsi,id=hba{i},addr.type=unix,addr.path={sock},num-queues=2,"
                  f"iothread-vq-mapping.0.iothread=t{2 * i},iothread-vq-mapping.1.iothread=t{2 * i + 1}"]
     for name, bus in BUSES.items():
-        argv += ["--device", f"scsi-hd,id=dev-{name},drive={name},bus={bus},scsi-id=0,lun={'1' if name == 'b' else '0'}"]
+        target, lun = PLACES[name].split(":")
+        argv += ["--device", f"scsi-hd,id=dev-{name},drive={name},bus={bus},scsi-id={target},lun={lun}"]
     argv += ["--chardev", f"socket,id=m,path={world['monitor']},server=on,wait=off", "--monitor", "chardev=m"]
     return world, bench.daemon(argv, [*world["socks"], world["monitor"]], None)
 
@@ -134,9 +140,12 @@ def figure_neighbour(bench):
     `apart` is the same minute's control: the same load and the same operations as often, but A is a LUN of another adapter with IOThreads of
     its own, which shares with B nothing but the machine: two CPUs for clients, IOThreads, the daemon's main thread, and the process that disturbs.
     So p99/apart is what the adapter does to B, and p99/calm has in it what anything does that keeps the CPUs as busy. `noise` is the largest
-    p99 of the rounds over the smallest, of both. The first three rows go as fast as answers come, the last three do it a hundred times in a second."""
+    p99 of the rounds over the smallest, of both. The rows go as fast as answers come, or do it a hundred times in a second.
+
+    A and B are different targets. In `same target` they are two LUNs of one: then the standard wants B's initiator to be told of each change by a
+    unit attention: for each unplug and each plug one command of B is refused, and the driver sends it again."""
     world, server = daemon(bench)
-    plans = [("calm", 0)] + [(what, per_s) for per_s in (0, PER_S) for what in ("drained", "reset", "unplugged")]
+    plans = [("calm", 0)] + [(what, per_s) for per_s in (0, PER_S) for what in ("drained", "reset", "unplugged", SAME_TARGET)]
     taken = {plan: [] for plan in plans}
     with server:
         for _ in range(bench.args.rounds):
