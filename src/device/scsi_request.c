@@ -118,8 +118,8 @@ static inline void response_write_plain(const struct scsi_request *request,
 }
 
 /* Published by the lane: the driver sees it before the used entry. data_bytes: that went in. */
-static void request_finish(struct scsi_request *request, struct response response,
-			   unsigned sense_length, uint64_t data_bytes)
+static slow_path void request_finish(struct scsi_request *request, struct response response,
+				     unsigned sense_length, uint64_t data_bytes)
 {
 	uint64_t written = SCSI_RESPONSE_BYTES + sense_size(request) + data_bytes;
 
@@ -134,11 +134,10 @@ static void request_finish(struct scsi_request *request, struct response respons
 /* All that was asked for has been moved, and there is nothing to be said. */
 static inline void request_finish_good(struct scsi_request *request)
 {
-	uint64_t written = PLAIN_RESPONSE_BYTES + request->task.in_bytes;
-
 	response_write_plain(request, (struct response){ 0 });
 	request->lq = NULL;
-	lane_complete(&request->base, (uint32_t)MIN(written, UINT32_MAX));
+	/* no command moves 4 GiB (SCSI_TRANSFER_BYTES_MAX) */
+	lane_complete(&request->base, (uint32_t)(PLAIN_RESPONSE_BYTES + request->task.in_bytes));
 }
 
 slow_path void scsi_request_refuse(struct scsi_request *request, uint8_t code)
@@ -174,7 +173,7 @@ static inline bool request_is_good(const struct scsi_request *request)
 {
 	const struct scsi_task *task = &request->task;
 
-	return request->plain && !(task->residual | task->status | task->sense_length | task->fit);
+	return request->plain && !(task->residual | task->outcome);
 }
 
 static void request_answer(struct scsi_request *request)
@@ -387,9 +386,9 @@ static bool request_is_plain(const struct scsi_request *request, union scsi_layo
 	const struct virtq_chain *chain = &request->base.chain;
 	const struct iovec *iov = request->base.iov;
 
-	return layout.word == plain.word && !chain->overflow && chain->readable_count > 0 &&
+	return layout.word == plain.word && chain->readable_count > 0 &&
 	       chain->writable_count > 0 && iov->iov_len == PLAIN_HEADER_BYTES &&
-	       iov[chain->readable_count].iov_len == PLAIN_RESPONSE_BYTES;
+	       iov[chain->readable_count].iov_len == PLAIN_RESPONSE_BYTES && !chain->overflow;
 }
 
 /* What request_take_apart() does, with constants. */

@@ -521,8 +521,7 @@ static_assert(BLOCK_READ == 0 && BLOCK_WRITE == 1 && BLOCK_FUA == 1,
 
 void scsi_task_execute(struct scsi_task *task)
 {
-	task->sense_length = 0;
-	task->fit = SCSI_FITS;
+	task->outcome = 0;
 	if (unlikely(!execute_transfer(task)))
 		execute_checked(task);
 }

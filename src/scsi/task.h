@@ -75,9 +75,14 @@ struct scsi_task {
 	bool well_known; /* REPORT LUNS well-known logical unit */
 
 	/* A */
-	uint8_t status; /* enum scsi_status */
-	uint8_t sense_length;
-	uint8_t fit; /* enum scsi_fit */
+	union {
+		struct {
+			uint8_t status; /* enum scsi_status */
+			uint8_t sense_length;
+			uint8_t fit; /* enum scsi_fit */
+		};
+		uint32_t outcome; /* all of them. 0: GOOD, nothing to be said, it fits */
+	};
 	uint64_t residual;
 
 	/* T; internal.h says more */
