@@ -14,6 +14,8 @@
 /* A function that shall not cost its callers registers; slow_path: one that is rarely called, too. */
 #define never_inline __attribute__((noinline))
 #define slow_path __attribute__((noinline, cold))
+/* For the path of each request, where a call would have to carry more than there are registers. */
+#define always_inline inline __attribute__((always_inline))
 #define must_check __attribute__((warn_unused_result))
 #define printf_like(index, first) __attribute__((format(printf, index, first)))
 

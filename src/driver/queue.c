@@ -34,17 +34,15 @@ struct wire {
 	size_t request, response, stride;
 };
 
+static size_t align_to(size_t offset, size_t unit)
+{
+	return (offset + unit - 1) / unit * unit;
+}
+
 /* Two lines, because the hardware prefetches lines in pairs. */
 static size_t layout_next(size_t offset, size_t bytes)
 {
-	size_t unit = 2 * CACHE_LINE;
-
-	return (offset + bytes + unit - 1) / unit * unit;
-}
-
-static size_t whole_lines(size_t bytes)
-{
-	return (bytes + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
+	return align_to(offset + bytes, 2 * CACHE_LINE);
 }
 
 /*
@@ -62,6 +60,18 @@ static size_t wire_stride(size_t bytes)
 	return stride;
 }
 
+/*
+ * A response begins with what is always looked at; that lies in one line, and in the line that the request ends with if there is room.
+ * So a request of the usual sizes takes one line to the device and back, as in virtio-blk. Its sense data is in lines behind.
+ */
+static size_t response_offset(size_t request_bytes)
+{
+	size_t offset = align_to(request_bytes, sizeof(uint32_t));
+	bool straddles = offset % CACHE_LINE + SCSI_RESPONSE_BYTES > CACHE_LINE;
+
+	return straddles ? align_to(offset, CACHE_LINE) : offset;
+}
+
 static struct wire wire_make(const struct queue_setup *setup)
 {
 	struct wire wire = { CACHE_LINE, 0, 0 };
@@ -71,8 +81,8 @@ static struct wire wire_make(const struct queue_setup *setup)
 		wire.request = sizeof(struct queue_line);
 		break;
 	case QUEUE_SCSI:
-		wire.request = whole_lines(SCSI_HEADER_BYTES + setup->cdb_size);
-		wire.response = whole_lines(SCSI_RESPONSE_BYTES + setup->sense_size);
+		wire.request = response_offset(SCSI_HEADER_BYTES + setup->cdb_size);
+		wire.response = SCSI_RESPONSE_BYTES + setup->sense_size;
 		break;
 	case QUEUE_CONTROL:
 		wire.response = CACHE_LINE;
@@ -82,11 +92,6 @@ static struct wire wire_make(const struct queue_setup *setup)
 	}
 	wire.stride = wire_stride(wire.request + wire.response);
 	return wire;
-}
-
-static size_t align_to(size_t offset, size_t unit)
-{
-	return (offset + unit - 1) / unit * unit;
 }
 
 static uint16_t table_len(const struct queue_setup *setup)
@@ -147,7 +152,7 @@ static int ring_init(struct ringlane_queue *queue, const struct queue_setup *set
 	queue->lines = (void *)(shared + at.lines);
 	queue->wire = shared + at.lines;
 	queue->wire_response = (uint32_t)wire_make(setup).request;
-	queue->wire_stride = (uint32_t)wire_make(setup).stride;
+	queue->wire_shift = (uint8_t)__builtin_ctzl(wire_make(setup).stride);
 	queue->scsi.scratch = shared + at.scratch;
 	queue->ranges = setup->has_ranges ? (void *)(shared + at.ranges) : NULL;
 	return virtq_driver_init(&queue->ring, &config, &tables);

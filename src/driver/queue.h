@@ -91,11 +91,11 @@ struct ringlane_queue {
 	/* set up once */
 	cache_aligned const struct queue_limits *limits;
 	const struct memory *memory;
-	uint64_t shared_delta;    /* from an address in the shared memory to the device's */
-	struct queue_line *lines; /* shared memory, by id: of virtio-blk */
-	uint8_t *wire; /* the same of the others: a request, then its response, each in lines of its own */
-	uint32_t wire_response,
-		wire_stride;         /* bytes from a request to its response, to the next request */
+	uint64_t shared_delta;       /* from an address in the shared memory to the device's */
+	struct queue_line *lines;    /* shared memory, by id: of virtio-blk */
+	uint8_t *wire;               /* the same of the others: a request, then its response */
+	uint32_t wire_response;      /* bytes from a request to its response */
+	uint8_t wire_shift;          /* 1 << this to the next request */
 	struct queue_ranges *ranges; /* shared memory, by id; NULL when no request has ranges */
 	void **user_data;            /* by id */
 	struct virtq_sg *sg;         /* scratch: seg_max + 2 */
@@ -119,7 +119,7 @@ static_assert(sizeof(struct ringlane_queue) % CACHE_LINE == 0, "queues do not sh
 
 static inline uint8_t *queue_request(const struct ringlane_queue *queue, unsigned id)
 {
-	return queue->wire + (size_t)id * queue->wire_stride;
+	return queue->wire + ((size_t)id << queue->wire_shift);
 }
 
 static inline uint8_t *queue_response(const struct ringlane_queue *queue, unsigned id)

@@ -5,6 +5,7 @@
  * scsi_config.c    the configuration space
  * scsi_device.c    opening and closing an adapter
  * scsi_request.c   a command, from its chain to its result
+ * scsi_chain.h     a command on its way into the ring
  * scsi_block.c     commands of a disk
  * scsi_result.c    what a result means
  * scsi_sync.c      a command that is waited for
@@ -17,11 +18,13 @@
 #ifndef RINGLANE_DRIVER_SCSI_H
 #define RINGLANE_DRIVER_SCSI_H
 
+#include "base/endian.h"
 #include "driver/queue.h"
 #include "driver/scsi_config.h"
 
 #include <linux/virtio_scsi.h>
 #include <ringlane/scsi.h>
+#include <string.h>
 
 #define SCSI_HEADER_BYTES 19u   /* of a request, before its CDB: virtio 1.3, 5.6.6.1 */
 #define SCSI_RESPONSE_BYTES 12u /* before the sense data */
@@ -90,11 +93,25 @@ struct scsi_sync {
 	bool done;
 };
 
+/* A CDB of up to 16 bytes, as it lies in memory; in words, so that one that is made from a request stays in registers. */
+struct scsi_cdb {
+	struct le64 words[2];
+};
+
+static inline struct scsi_cdb scsi_cdb_of(const uint8_t bytes[16])
+{
+	struct scsi_cdb cdb;
+
+	memcpy(&cdb, bytes, sizeof(cdb));
+	return cdb;
+}
+
 /* A command to be queued. Its data: segments that lie in queue->sg from scsi_data_first(direction) on. */
 struct scsi_request {
 	uint64_t address;
-	const uint8_t *cdb; /* as many bytes as the queue's cdb_size, or cdb_len */
-	unsigned cdb_len;
+	struct scsi_cdb cdb;
+	const uint8_t *cdb_rest; /* what comes behind; NULL: zeros */
+	unsigned cdb_rest_len;
 	uint8_t attribute;
 	enum ringlane_scsi_direction direction;
 	unsigned segments;

@@ -7,7 +7,7 @@
  *
  * On the queue's thread. No system calls.
  */
-#include "driver/scsi.h"
+#include "driver/scsi_chain.h"
 #include "driver/transfer.h"
 
 #include <string.h>
@@ -55,39 +55,39 @@ static inline void put64(uint8_t *to, uint64_t value)
 
 /* ---- read and write ---- */
 
-static inline void cdb_blocks(uint8_t cdb[CDB_BYTES], bool write, uint64_t lba, uint32_t blocks)
+static inline struct scsi_cdb cdb_blocks(bool write, uint64_t lba, uint32_t blocks)
 {
-	memset(cdb, 0, CDB_BYTES);
+	uint64_t first, second;
+
 	if (likely(lba + blocks <= UINT32_MAX && blocks <= UINT16_MAX)) {
-		cdb[0] = write ? WRITE_10 : READ_10;
-		put32(cdb + 2, (uint32_t)lba);
-		put16(cdb + 7, (uint16_t)blocks);
-		return;
+		/* LBA in bytes 2 to 5, length in 7 and 8 */
+		first = (write ? WRITE_10 : READ_10) |
+			(uint64_t)__builtin_bswap32((uint32_t)lba) << 16 |
+			(uint64_t)(blocks >> 8) << 56;
+		second = blocks & 0xff;
+	} else {
+		/* LBA in bytes 2 to 9, length in 10 to 13 */
+		first = (write ? WRITE_16 : READ_16) | __builtin_bswap64(lba) << 16;
+		second = __builtin_bswap64(lba) >> 48 | (uint64_t)__builtin_bswap32(blocks) << 16;
 	}
-	cdb[0] = write ? WRITE_16 : READ_16;
-	put64(cdb + 2, lba);
-	put32(cdb + 10, blocks);
+	return (struct scsi_cdb){ { le64_make(first), le64_make(second) } };
 }
 
 /* The segments are in sg; all of it was checked. */
-static inline int transfer_add(struct ringlane_queue *queue, const struct ringlane_lun *lun,
-			       struct virtq_sg *sg, unsigned segments, bool write, uint32_t bytes,
-			       uint64_t offset, void *user_data)
+static always_inline int transfer_add(struct ringlane_queue *queue, const struct ringlane_lun *lun,
+				      struct virtq_sg *sg, unsigned segments, bool write,
+				      uint32_t bytes, uint64_t offset, void *user_data)
 {
-	uint8_t cdb[CDB_BYTES];
 	const struct scsi_request request = {
 		.address = lun->address,
-		.cdb = cdb,
-		.cdb_len = CDB_BYTES,
+		.cdb = cdb_blocks(write, offset >> lun->block_shift, bytes >> lun->block_shift),
 		.direction = write ? RINGLANE_SCSI_DATA_OUT : RINGLANE_SCSI_DATA_IN,
 		.segments = segments,
 		.slot = { .kind = SCSI_TRANSFER, .data_bytes = bytes },
 		.user_data = user_data,
 	};
-	int ret;
+	int ret = scsi_chain_add(queue, sg, &request);
 
-	cdb_blocks(cdb, write, offset >> lun->block_shift, bytes >> lun->block_shift);
-	ret = scsi_request_add(queue, sg, &request);
 	return unlikely(ret < 0) ? ret : 0;
 }
 
@@ -98,9 +98,10 @@ static inline int lun_check(const struct ringlane_queue *queue, const struct rin
 	return likely(queue->kind == QUEUE_SCSI) ? 0 : -ENOTSUP;
 }
 
-static int transfer_scattered(struct ringlane_queue *queue, const struct ringlane_lun *lun,
-			      bool write, const struct iovec *iov, unsigned iov_count,
-			      uint64_t offset, void *user_data)
+static never_inline int transfer_scattered(struct ringlane_queue *queue,
+					   const struct ringlane_lun *lun, bool write,
+					   const struct iovec *iov, unsigned iov_count,
+					   uint64_t offset, void *user_data)
 {
 	enum ringlane_scsi_direction direction = write ? RINGLANE_SCSI_DATA_OUT :
 							 RINGLANE_SCSI_DATA_IN;
@@ -124,20 +125,17 @@ static int transfer_scattered(struct ringlane_queue *queue, const struct ringlan
 			    offset, user_data);
 }
 
-static inline int transfer_plain(struct ringlane_queue *queue, const struct ringlane_lun *lun,
-				 bool write, void *data, size_t bytes, uint64_t offset,
-				 void *user_data)
+static always_inline int transfer_plain(struct ringlane_queue *queue,
+					const struct ringlane_lun *lun, bool write, void *data,
+					size_t bytes, uint64_t offset, void *user_data)
 {
 	struct virtq_sg sg[3], *segment = &sg[write ? 1 : 2];
 	int ret = lun_check(queue, lun);
 
 	if (unlikely(ret < 0))
 		return ret;
-	if (unlikely(bytes > MIN(lun->limits.segment_bytes_max, lun->request_max))) {
-		const struct iovec iov = { data, bytes };
-
-		return transfer_scattered(queue, lun, write, &iov, 1, offset, user_data);
-	}
+	if (unlikely(bytes > lun->request_max)) /* a segment may be as large */
+		return -EINVAL;
 	if (unlikely(write && lun->limits.read_only))
 		return -EROFS;
 	ret = transfer_check(queue, &lun->limits, bytes, offset);
@@ -183,8 +181,7 @@ static int simple_add(struct ringlane_queue *queue, const struct ringlane_lun *l
 	struct virtq_sg sg[3] = { [1] = data, [2] = data };
 	const struct scsi_request request = {
 		.address = lun->address,
-		.cdb = cdb,
-		.cdb_len = CDB_BYTES,
+		.cdb = scsi_cdb_of(cdb),
 		.direction = direction,
 		.segments = direction == RINGLANE_SCSI_NO_DATA ? 0 : 1,
 		.slot = slot,
@@ -307,8 +304,7 @@ int ringlane_lun_compare_and_write(struct ringlane_queue *queue, const struct ri
 	cdb[13] = (uint8_t)(bytes >> lun->block_shift);
 	request = (struct scsi_request){
 		.address = lun->address,
-		.cdb = cdb,
-		.cdb_len = CDB_BYTES,
+		.cdb = scsi_cdb_of(cdb),
 		.direction = RINGLANE_SCSI_DATA_OUT,
 		.segments = (unsigned)segments,
 		.slot = { .kind = SCSI_TRANSFER, .data_bytes = (uint32_t)(2 * bytes) },
@@ -323,13 +319,13 @@ int ringlane_lun_compare_and_write(struct ringlane_queue *queue, const struct ri
 int scsi_queue_read(struct ringlane_queue *queue, void *data, size_t bytes, uint64_t offset,
 		    void *user_data)
 {
-	return transfer_plain(queue, queue->scsi.lun, false, data, bytes, offset, user_data);
+	return ringlane_lun_read(queue, queue->scsi.lun, data, bytes, offset, user_data);
 }
 
 int scsi_queue_write(struct ringlane_queue *queue, const void *data, size_t bytes, uint64_t offset,
 		     void *user_data)
 {
-	return transfer_plain(queue, queue->scsi.lun, true, (void *)data, bytes, offset, user_data);
+	return ringlane_lun_write(queue, queue->scsi.lun, data, bytes, offset, user_data);
 }
 
 int scsi_queue_readv(struct ringlane_queue *queue, const struct iovec *iov, unsigned count,

@@ -12,18 +12,12 @@
  *
  * On the queue's thread. No system calls.
  */
-#include "base/endian.h"
-#include "driver/scsi.h"
+#include "driver/scsi_chain.h"
 #include "driver/transfer.h"
 
 #include <string.h>
 
-static_assert(offsetof(struct virtio_scsi_cmd_req, tag) == 8, "virtio 1.3, 5.6.6.1");
-static_assert(offsetof(struct virtio_scsi_cmd_req, task_attr) == 16, "virtio 1.3, 5.6.6.1");
-static_assert(offsetof(struct virtio_scsi_cmd_req, cdb) == SCSI_HEADER_BYTES,
-	      "virtio 1.3, 5.6.6.1");
-static_assert(offsetof(struct virtio_scsi_cmd_resp, sense) == SCSI_RESPONSE_BYTES,
-	      "virtio 1.3, 5.6.6.1");
+#define PREFETCHES_MAX 32u
 
 uint64_t scsi_address(unsigned target, unsigned lun)
 {
@@ -37,73 +31,32 @@ uint64_t scsi_address(unsigned target, unsigned lun)
 
 /* ---- the chain ---- */
 
-/* The first 12 bytes of a response, in host order. */
+/* The first 12 bytes of a response, in host order. Its place is a multiple of 4 (queue.c:response_offset). */
 struct response {
-	uint64_t lengths; /* sense_len, resid */
-	uint32_t codes;   /* status_qualifier, status, response */
+	uint32_t sense_len, residual;
+	uint32_t codes; /* status_qualifier, status, response */
 };
-
-#define CODES_NEVER ((uint32_t)RINGLANE_SCSI_NONE << 24 | (uint32_t)SCSI_STATUS_NEVER << 16)
-
-static inline void response_preset(uint8_t *bytes)
-{
-	store_relaxed((uint64_t *)bytes, 0);
-	store_relaxed((uint32_t *)(bytes + 8), htole32(CODES_NEVER));
-}
 
 static inline struct response response_load(const uint8_t *bytes)
 {
+	const uint32_t *words = (const uint32_t *)bytes;
+
 	return (struct response){
-		.lengths = le64toh(load_relaxed((const uint64_t *)bytes)),
-		.codes = le32toh(load_relaxed((const uint32_t *)(bytes + 8))),
+		.sense_len = le32toh(load_relaxed(&words[0])),
+		.residual = le32toh(load_relaxed(&words[1])),
+		.codes = le32toh(load_relaxed(&words[2])),
 	};
 }
 
-static inline void header_fill(struct ringlane_queue *queue, uint8_t *bytes,
-			       const struct scsi_request *request)
+static inline bool response_is_good(struct response response)
 {
-	const uint8_t rest[3] = { request->attribute };
-	struct le64 tag = le64_make(++queue->scsi.tag);
-	unsigned cdb_size = queue->scsi.cdb_size;
-
-	memcpy(bytes, &request->address, 8);
-	memcpy(bytes + 8, &tag, 8);
-	memcpy(bytes + 16, rest, 3);
-	if (likely(request->cdb_len == 16 && cdb_size == 32)) {
-		memcpy(bytes + SCSI_HEADER_BYTES, request->cdb, 16);
-		memset(bytes + SCSI_HEADER_BYTES + 16, 0, 16);
-		return;
-	}
-	memcpy(bytes + SCSI_HEADER_BYTES, request->cdb, request->cdb_len);
-	memset(bytes + SCSI_HEADER_BYTES + request->cdb_len, 0, cdb_size - request->cdb_len);
+	return !(response.sense_len | response.residual | response.codes >> 16);
 }
 
 int scsi_request_add(struct ringlane_queue *queue, struct virtq_sg *sg,
 		     const struct scsi_request *request)
 {
-	uint16_t id = queue->ring.free_head;
-	uint8_t *header = queue_request(queue, id), *response = queue_response(queue, id);
-	bool data_in = request->direction == RINGLANE_SCSI_DATA_IN;
-	unsigned out = data_in ? 1 : 1 + request->segments;
-	unsigned in = data_in ? 1 + request->segments : 1;
-	int ret;
-
-	header_fill(queue, header, request);
-	response_preset(response);
-	sg[0] = (struct virtq_sg){ queue_shared_addr(queue, header),
-				   SCSI_HEADER_BYTES + queue->scsi.cdb_size };
-	sg[out] = (struct virtq_sg){ queue_shared_addr(queue, response),
-				     SCSI_RESPONSE_BYTES + queue->scsi.sense_size };
-	ret = virtq_driver_add(&queue->ring, sg, out, in, &id);
-	if (unlikely(ret < 0))
-		return ret == -ENOSPC ? -EAGAIN : ret;
-	assert(queue_request(queue, id) == header);
-	queue->scsi.slots[id] = request->slot;
-	queue->user_data[id] = request->user_data;
-	queue->scsi.id_queued = id;
-	if (likely(request->slot.kind != SCSI_SYNC))
-		queue->in_flight++;
-	return id;
+	return scsi_chain_add(queue, sg, request);
 }
 
 /* Above it is the ring (device.c:setup_of). */
@@ -143,6 +96,15 @@ static int command_check(const struct ringlane_queue *queue, const struct ringla
 	return queue_room(queue);
 }
 
+static void command_cdb(const struct ringlane_scsi_command *command, struct scsi_request *request)
+{
+	unsigned first = MIN(command->cdb_len, (unsigned)sizeof(request->cdb));
+
+	memcpy(&request->cdb, command->cdb, first);
+	request->cdb_rest = (const uint8_t *)command->cdb + first;
+	request->cdb_rest_len = command->cdb_len - first;
+}
+
 int ringlane_lun_command(struct ringlane_queue *queue, const struct ringlane_lun *lun,
 			 const struct ringlane_scsi_command *command)
 {
@@ -160,8 +122,6 @@ int ringlane_lun_command(struct ringlane_queue *queue, const struct ringlane_lun
 		return segments;
 	request = (struct scsi_request){
 		.address = lun->address,
-		.cdb = command->cdb,
-		.cdb_len = command->cdb_len,
 		.attribute = (uint8_t)command->attribute,
 		.direction = command->direction,
 		.segments = (unsigned)segments,
@@ -170,6 +130,7 @@ int ringlane_lun_command(struct ringlane_queue *queue, const struct ringlane_lun
 			  .result = command->result },
 		.user_data = command->user_data,
 	};
+	command_cdb(command, &request);
 	ret = scsi_request_add(queue, queue->sg, &request);
 	return ret < 0 ? ret : 0;
 }
@@ -180,8 +141,6 @@ int ringlane_lun_command(struct ringlane_queue *queue, const struct ringlane_lun
 static void result_fill(const struct ringlane_queue *queue, uint16_t id, struct response response,
 			struct ringlane_scsi_result *result)
 {
-	uint32_t sense_len = (uint32_t)response.lengths;
-	uint32_t residual = (uint32_t)(response.lengths >> 32);
 	uint32_t data_bytes = queue->scsi.slots[id].data_bytes;
 
 	*result = (struct ringlane_scsi_result){
@@ -190,12 +149,13 @@ static void result_fill(const struct ringlane_queue *queue, uint16_t id, struct 
 		.residual = data_bytes,
 	};
 	if (result->response == RINGLANE_SCSI_OK || result->response == RINGLANE_SCSI_OVERRUN)
-		result->residual = MIN(residual, data_bytes);
+		result->residual = MIN(response.residual, data_bytes);
 	if (result->response != RINGLANE_SCSI_OK)
 		return;
 	result->status = (uint8_t)(response.codes >> 16);
 	result->status_qualifier = (uint16_t)response.codes;
-	result->sense_len = MIN(sense_len, MIN(queue->scsi.sense_size, RINGLANE_SCSI_SENSE_MAX));
+	result->sense_len =
+		MIN(response.sense_len, MIN(queue->scsi.sense_size, RINGLANE_SCSI_SENSE_MAX));
 	memcpy(result->sense, queue_response(queue, id) + SCSI_RESPONSE_BYTES, result->sense_len);
 }
 
@@ -231,16 +191,6 @@ static slow_path int result_of(struct ringlane_queue *queue, uint16_t id, struct
 	return ret;
 }
 
-static inline int result_get(struct ringlane_queue *queue, uint16_t id)
-{
-	const struct scsi_slot *slot = &queue->scsi.slots[id];
-	struct response response = response_load(queue_response(queue, id));
-
-	if (likely(!response.lengths && !(response.codes >> 16) && slot->kind <= SCSI_PLAIN))
-		return 0;
-	return result_of(queue, id, response);
-}
-
 /* ---- UNIT ATTENTION ---- */
 
 /* A LUN has one for each thing that happened to it (SPC-4, 5.14); one that always has another gets its error through. */
@@ -250,7 +200,8 @@ static inline int result_get(struct ringlane_queue *queue, uint16_t id)
  * Something happened to the LUN, and this request is the one that is told (another LUN came, a reset, a new size): it was
  * not executed. Requests for blocks are sent again; who sends commands as bytes wants to know.
  */
-static slow_path bool attention_is_due(struct ringlane_queue *queue, uint16_t id)
+static slow_path bool attention_is_due(struct ringlane_queue *queue, uint16_t id,
+				       struct response response)
 {
 	struct scsi_slot *slot = &queue->scsi.slots[id];
 	struct ringlane_scsi_result result;
@@ -258,37 +209,43 @@ static slow_path bool attention_is_due(struct ringlane_queue *queue, uint16_t id
 	if (slot->kind == SCSI_COMMAND || slot->kind >= SCSI_SYNC ||
 	    slot->attentions == ATTENTIONS_MAX)
 		return false;
-	result_fill(queue, id, response_load(queue_response(queue, id)), &result);
+	result_fill(queue, id, response, &result);
 	if (scsi_errno(result.response, result.status, result.sense, result.sense_len) != -ERESTART)
 		return false;
 	slot->attentions++;
 	return true;
 }
 
-/* Just taken: the chain of id had so many descriptors. True: it is on its way again. */
-static inline bool request_again(struct ringlane_queue *queue, uint16_t id, unsigned descs)
-{
-	uint32_t codes = le32toh(load_relaxed((const uint32_t *)(queue_response(queue, id) + 8)));
-
-	if (likely(codes >> 16 != SCSI_STATUS_CHECK_CONDITION) || !attention_is_due(queue, id))
-		return false;
-	response_preset(queue_response(queue, id));
-	virtq_driver_untake(&queue->ring, id, descs);
-	return true;
-}
-
 /* ---- reaping ---- */
 
-/* A command that is not the caller's. */
-static slow_path void ours_end(struct ringlane_queue *queue, uint16_t id)
+enum end {
+	END_COMPLETION,
+	END_OURS,  /* nobody's completion */
+	END_AGAIN, /* it is on its way again */
+};
+
+/* Just taken, from a chain of so many descriptors, and not simply good. */
+static slow_path enum end request_end(struct ringlane_queue *queue, uint16_t id, unsigned descs,
+				      struct response response, int *ret_result)
 {
 	const struct scsi_slot *slot = &queue->scsi.slots[id];
+	bool check = (response.codes >> 16) == SCSI_STATUS_CHECK_CONDITION;
 
-	if (slot->kind == SCSI_SYNC) {
-		result_get(queue, id);
-		((struct scsi_sync *)slot->target)->done = true;
+	if (slot->kind >= SCSI_SYNC) {
+		if (slot->kind == SCSI_SYNC) {
+			result_of(queue, id, response);
+			((struct scsi_sync *)slot->target)->done = true;
+		}
+		queue->scsi.scratch_busy = false;
+		return END_OURS;
 	}
-	queue->scsi.scratch_busy = false;
+	if (check && attention_is_due(queue, id, response)) {
+		scsi_response_preset(queue_response(queue, id));
+		virtq_driver_untake(&queue->ring, id, descs);
+		return END_AGAIN;
+	}
+	*ret_result = result_of(queue, id, response);
+	return END_COMPLETION;
 }
 
 static slow_path int stash_take(struct ringlane_queue *queue,
@@ -304,36 +261,46 @@ static slow_path int stash_take(struct ringlane_queue *queue,
 	return (int)count;
 }
 
-/* The same order of things as in ringlane_reap. */
+/* The lines of what has come are fetched first, all at once, to be written soon: the next requests' headers are there too. */
+static inline void responses_prefetch(struct ringlane_queue *queue, unsigned max)
+{
+	uint16_t ids[PREFETCHES_MAX];
+	unsigned count = 0;
+
+	if (queue->in_flight > 1)
+		count = virtq_driver_peek(&queue->ring, ids, MIN(max, PREFETCHES_MAX));
+	for (unsigned i = 0; i < count; i++)
+		prefetch_for_write(queue_response(queue, ids[i]));
+}
+
 static int ring_reap(struct ringlane_queue *queue, struct ringlane_completion *completions,
 		     unsigned max)
 {
 	unsigned count = 0, ours = 0, again = 0;
 	int took = 0;
 
+	responses_prefetch(queue, max);
 	while (count < max && again < queue->ring.size) {
 		uint16_t id, free_before = queue->ring.free_count;
+		struct ringlane_completion *completion = &completions[count];
+		struct response response;
+		enum end end = END_COMPLETION;
 		uint32_t written;
 
 		took = virtq_driver_take(&queue->ring, &id, &written);
 		if (took <= 0)
 			break;
-		if (unlikely(queue->scsi.slots[id].kind >= SCSI_SYNC)) {
-			ours_end(queue, id);
-			ours++;
-			continue;
-		}
-		if (unlikely(request_again(queue, id, queue->ring.free_count - free_before))) {
-			again++;
-			continue;
-		}
-		queue->id_last = id;
-		prefetch_for_write(queue_response(queue, id));
-		completions[count].user_data = queue->user_data[id];
-		completions[count++].result = id;
+		response = response_load(queue_response(queue, id));
+		completion->user_data = queue->user_data[id];
+		completion->result = 0;
+		if (unlikely(!response_is_good(response) ||
+			     queue->scsi.slots[id].kind > SCSI_PLAIN))
+			end = request_end(queue, id, queue->ring.free_count - free_before, response,
+					  &completion->result);
+		count += end == END_COMPLETION;
+		ours += end == END_OURS;
+		again += end == END_AGAIN;
 	}
-	for (unsigned i = 0; i < count; i++)
-		completions[i].result = result_get(queue, (uint16_t)completions[i].result);
 	if (unlikely(again))
 		ringlane_submit(queue);
 	if (!count)

@@ -307,6 +307,23 @@ static bool is_in_one_page(const uint8_t *bytes, size_t size)
 	return (uintptr_t)bytes / 4096 == ((uintptr_t)bytes + size - 1) / 4096;
 }
 
+static uintptr_t line_of(const uint8_t *byte)
+{
+	return (uintptr_t)byte / CACHE_LINE;
+}
+
+/* What is looked at of every response: in one line, with the usual sizes in that of the request. */
+static void assert_lines(const struct ringlane_queue *queue, unsigned id)
+{
+	const uint8_t *request = queue_request(queue, id), *response = queue_response(queue, id);
+
+	assert_int_equal((uintptr_t)response % sizeof(uint32_t), 0);
+	assert_true(response >= request + 19 + queue->scsi.cdb_size);
+	assert_int_equal(line_of(response), line_of(response + 11));
+	if (queue->scsi.cdb_size == 32)
+		assert_int_equal(line_of(request), line_of(response));
+}
+
 /* QEMU behind an IOMMU would take what lies in the next page for data. */
 static void test_requests_when_sizes_vary_then_none_lies_across_pages(void **state)
 {
@@ -330,6 +347,8 @@ static void test_requests_when_sizes_vary_then_none_lies_across_pages(void **sta
 							   scsi_kind ? 19 + sizes[i][0] : 24));
 				assert_true(is_in_one_page(queue_response(queue, id),
 							   scsi_kind ? 12 + sizes[i][1] : 1));
+				if (scsi_kind)
+					assert_lines(queue, id);
 			}
 		}
 		assert_int_equal(test_scsi_read(&scsi), 0);

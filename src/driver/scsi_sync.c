@@ -24,8 +24,7 @@ static int exec_queue(struct ringlane_queue *queue, const struct scsi_exec *exec
 	struct virtq_sg sg[3];
 	const struct scsi_request request = {
 		.address = exec->address,
-		.cdb = exec->cdb,
-		.cdb_len = sizeof(exec->cdb),
+		.cdb = scsi_cdb_of(exec->cdb),
 		.direction = exec->direction,
 		.segments = exec->direction == RINGLANE_SCSI_NO_DATA ? 0 : 1,
 		.slot = { .kind = SCSI_SYNC,

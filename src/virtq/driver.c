@@ -75,6 +75,15 @@ bool virtq_driver_has_work(const struct virtq_driver *q)
 	__builtin_unreachable();
 }
 
+unsigned virtq_driver_peek(struct virtq_driver *q, uint16_t *ids, unsigned max)
+{
+	switch (q->layout) {
+	case VIRTQ_SPLIT:
+		return virtq_driver_peek_split(q, ids, max);
+	}
+	__builtin_unreachable();
+}
+
 int virtq_driver_take(struct virtq_driver *q, uint16_t *ret_head, uint32_t *ret_written)
 {
 	switch (q->layout) {

@@ -196,6 +196,20 @@ static int used_refresh(struct virtq_driver *q)
 	return seen != q->used_next;
 }
 
+unsigned virtq_driver_peek_split(struct virtq_driver *q, uint16_t *ids, unsigned max)
+{
+	unsigned count;
+
+	if (unlikely(q->broken) || (q->used_next == q->used_seen && used_refresh(q) <= 0))
+		return 0;
+	count = MIN(max, (unsigned)ring_distance(q->used_next, q->used_seen));
+	for (unsigned i = 0; i < count; i++)
+		ids[i] = le32toh(load_relaxed(
+				 &q->memory.used->ring[(q->used_next + i) & q->mask].id.raw)) &
+			 q->mask;
+	return count;
+}
+
 /* The chain's descriptors go back onto the stack in their old order. */
 static void chain_free(struct virtq_driver *q, uint16_t head)
 {

@@ -266,6 +266,48 @@ static void test_take_when_lengths_are_vague_then_no_more_than_fits(void **state
 	fixture_fini(&fixture);
 }
 
+static void test_peek_when_chains_are_finished_then_told_in_order_and_not_taken(void **state)
+{
+	uint16_t heads[3], ids[4] = { 99, 99, 99, 99 }, head;
+	struct fixture fixture;
+	uint32_t written;
+
+	fixture_init(&fixture, false, false);
+	for (unsigned i = 0; i < 3; i++)
+		add_and_publish(&fixture, 1, 0, &heads[i]);
+	assert_int_equal(virtq_driver_peek(&fixture.driver, ids, 4), 0);
+	raw_use(&fixture, heads[2], 0);
+	raw_use(&fixture, heads[0], 0);
+	assert_int_equal(virtq_driver_peek(&fixture.driver, ids, 1), 1);
+	assert_int_equal(ids[0], heads[2]);
+	assert_int_equal(ids[1], 99);
+	assert_int_equal(virtq_driver_peek(&fixture.driver, ids, 4), 2);
+	assert_int_equal(ids[1], heads[0]);
+	assert_int_equal(ids[2], 99);
+	assert_int_equal(virtq_driver_take(&fixture.driver, &head, &written), 1);
+	assert_int_equal(head, heads[2]);
+	assert_int_equal(virtq_driver_peek(&fixture.driver, ids, 4), 1);
+	assert_int_equal(ids[0], heads[0]);
+	fixture_fini(&fixture);
+}
+
+/* Nothing is said of the chains yet; only that memory behind the ring's is not touched. */
+static void test_peek_when_device_writes_nonsense_then_ids_are_below_size(void **state)
+{
+	struct fixture fixture;
+	uint16_t head, ids[2];
+	uint32_t written;
+
+	fixture_init(&fixture, false, false);
+	add_and_publish(&fixture, 1, 0, &head);
+	raw_use(&fixture, UINT32_MAX, 0);
+	assert_int_equal(virtq_driver_peek(&fixture.driver, ids, 2), 1);
+	assert_true(ids[0] < SIZE);
+	assert_int_equal(virtq_driver_take(&fixture.driver, &head, &written), -EPROTO);
+	assert_int_equal(virtq_driver_peek(&fixture.driver, ids, 2), 0);
+	fixture_fini(&fixture);
+}
+
 static void test_driver_when_device_scribbles_over_descriptors_then_unharmed(void **state)
 {
 	struct fixture fixture;
@@ -401,6 +443,9 @@ int main(void)
 		cmocka_unit_test(test_add_when_ring_is_full_then_enospc_until_taken),
 		cmocka_unit_test(test_take_when_device_writes_nonsense_then_broken_for_its_reason),
 		cmocka_unit_test(test_take_when_lengths_are_vague_then_no_more_than_fits),
+		cmocka_unit_test(
+			test_peek_when_chains_are_finished_then_told_in_order_and_not_taken),
+		cmocka_unit_test(test_peek_when_device_writes_nonsense_then_ids_are_below_size),
 		cmocka_unit_test(test_driver_when_device_scribbles_over_descriptors_then_unharmed),
 		cmocka_unit_test(test_kick_when_plain_then_flag_decides),
 		cmocka_unit_test(test_kick_when_event_idx_then_once_as_the_event_is_passed),

@@ -109,6 +109,7 @@ void virtq_driver_publish_split(struct virtq_driver *q);
 bool virtq_driver_should_kick_split(struct virtq_driver *q);
 bool virtq_driver_has_work_split(const struct virtq_driver *q);
 int virtq_driver_take_split(struct virtq_driver *q, uint16_t *ret_head, uint32_t *ret_written);
+unsigned virtq_driver_peek_split(struct virtq_driver *q, uint16_t *ids, unsigned max);
 void virtq_driver_untake_split(struct virtq_driver *q, uint16_t head, unsigned count);
 void virtq_driver_calls_suppress_split(struct virtq_driver *q);
 bool virtq_driver_calls_enable_split(struct virtq_driver *q, uint16_t skip);

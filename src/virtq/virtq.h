@@ -197,6 +197,8 @@ void virtq_driver_publish(struct virtq_driver *q);
 /* After publish: does the device want a kick? Full fence inside; pairs with virtq_device_kicks_enable. */
 bool virtq_driver_should_kick(struct virtq_driver *q);
 bool virtq_driver_has_work(const struct virtq_driver *q);
+/* Looks ahead: ids of up to max finished chains, the next to be taken first, so that their memory can be fetched. Only below size, not checked. */
+unsigned virtq_driver_peek(struct virtq_driver *q, uint16_t *ids, unsigned max);
 /* 1 and the id of a finished chain, 0 none, -EPROTO: the device wrote nonsense (bad id, not outstanding, len too large). */
 int virtq_driver_take(struct virtq_driver *q, uint16_t *ret_head, uint32_t *ret_written);
 /* Makes the chain that was taken last, of so many descriptors, available again as it is; nothing was added since. */
