@@ -211,6 +211,13 @@ void managed_post_end(struct managed_post *post);
 /* Gives back a place that steer_enter took. No lock is held. Held requests of the flow go on if it is idle. */
 void managed_leave(struct ringlane_managed *managed, struct ringlane_flow *flow, unsigned queue);
 
+/*
+ * What managed_post_add said: the ring is broken, its reaper is about to say so, and others take requests. Closes the gate:
+ * steering goes elsewhere from now on.
+ */
+bool managed_queue_is_lost(struct ringlane_managed *managed, const struct ringlane_flow *flow,
+			   unsigned queue, int error);
+
 /* Why no queue takes a request of the flow, now and for good; 0: one may. */
 int managed_closed(const struct ringlane_managed *managed, const struct ringlane_flow *flow);
 

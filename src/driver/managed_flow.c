@@ -99,7 +99,9 @@ static int held_post(struct ringlane_flow *flow, const struct managed_request *s
 	managed_post_end(&post);
 	if (ret < 0)
 		managed_exit(managed, flow, (unsigned)queue);
-	return ret == -EBUSY ? -EAGAIN : ret;
+	if (ret == -EBUSY || managed_queue_is_lost(managed, flow, (unsigned)queue, ret))
+		return -EAGAIN;
+	return ret;
 }
 
 static void held_finish(struct ringlane_managed *managed, struct managed_request *slot, int result)

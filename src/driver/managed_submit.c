@@ -282,6 +282,15 @@ static bool post_refused(struct managed_post *post, const struct managed_request
 	return error == -EAGAIN;
 }
 
+slow_path bool managed_queue_is_lost(struct ringlane_managed *managed,
+				     const struct ringlane_flow *flow, unsigned queue, int error)
+{
+	if (error != -EPROTO || managed_closed(managed, flow))
+		return false;
+	gate_close(managed->queues[queue].gate);
+	return true;
+}
+
 /* An ordered flow that is busy is sent to the same full queue again, and that is the end of it. */
 static int post_request(struct managed_post *post, const struct managed_request *request)
 {
@@ -294,7 +303,7 @@ static int post_request(struct managed_post *post, const struct managed_request 
 
 	if (unlikely(load_relaxed(&flow->steer.held)))
 		return post_hold(post, request);
-	for (; submit.tries <= managed->queue_count; submit.tries++) {
+	while (submit.tries <= managed->queue_count) {
 		queue = managed_enter(managed, flow, &submit);
 		if (queue == -EAGAIN)
 			return queue;
@@ -303,9 +312,12 @@ static int post_request(struct managed_post *post, const struct managed_request 
 		ret = queue == full ? -EAGAIN : managed_post_add(post, (unsigned)queue, request);
 		if (likely(ret == 0))
 			return 0;
-		if (!post_refused(post, request, (unsigned)queue, ret) || queue == full)
+		if (post_refused(post, request, (unsigned)queue, ret) && queue != full) {
+			full = queue;
+			submit.tries++;
+		} else if (!managed_queue_is_lost(managed, flow, (unsigned)queue, ret)) {
 			return ret == -EBUSY ? post_hold(post, request) : ret;
-		full = queue;
+		}
 	}
 	return -EAGAIN;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* The managed mode against the fake disk: requests, full queues, stopping, devices that go away or misbehave. */
 #include "driver/managed.h"
+#include "driver/reaper.h"
 #include "driver/test_managed.h"
 
 #define ROUNDS 200
@@ -366,6 +367,36 @@ static void test_ring_when_broken_then_its_requests_wait_for_the_stop(void **sta
 	}
 }
 
+/* Its reaper has not seen it yet: no caller is told what another queue can do. */
+static void test_ring_when_broken_just_now_then_another_queue_takes_the_request(void **state)
+{
+	static const enum ringlane_order orders[] = { RINGLANE_ORDERED, RINGLANE_RELAXED };
+	const struct ringlane_managed_options options = { .policy = RINGLANE_POLICY_PICKED,
+							  .reapers = 2,
+							  .stop_ms = 20 };
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct ringlane_request request;
+		struct managed_queue *mq;
+		struct test_managed it;
+
+		test_managed_open(&it, &honest, &two, &options);
+		mq = &it.managed->queues[1];
+		reaper_park(mq->reaper);
+		mq->queue->ring.broken = "the test says so";
+		request = test_request(&it, RINGLANE_OP_READ, 0);
+		request.queue = 1;
+		request.flow = ringlane_flow_new(it.managed, orders[i]);
+		test_submit(&it, &request);
+		assert_int_equal(test_tally_wait(&it.tally, 1), 1);
+		assert_int_equal(it.tally.failed, 0);
+		assert_int_equal(test_queue_stats(&it, 0).completed, 1);
+		reaper_unpark(mq->reaper);
+		ringlane_flow_free(request.flow);
+		test_managed_close(&it);
+	}
+}
+
 /* ---- options and figures ---- */
 
 static void test_start_when_options_are_wrong_then_it_says_so(void **state)
@@ -451,6 +482,7 @@ int main(void)
 		driver_test(test_stop_when_the_device_finishes_nothing_then_all_is_cancelled_once),
 		driver_test(test_device_when_gone_then_all_is_told_once),
 		driver_test(test_device_when_gone_with_completions_then_the_rest_is_told_too),
+		driver_test(test_ring_when_broken_just_now_then_another_queue_takes_the_request),
 		driver_test(test_ring_when_broken_then_its_requests_wait_for_the_stop),
 		driver_test(test_start_when_options_are_wrong_then_it_says_so),
 		driver_test(test_start_when_requests_are_in_flight_then_busy),
