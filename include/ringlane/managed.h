@@ -82,6 +82,7 @@ struct ringlane_managed_options {
 	unsigned coalesce;    /* ADAPTIVE: completions for one interrupt, at most; 16 */
 	const char
 		*cpus; /* "0-3,8": CPUs that queues are spread over; all that the process may use */
+	const char *const *queue_cpus; /* such a list for each queue, instead of a spread; NULL */
 	enum ringlane_interrupt_mode
 		interrupts;  /* of a device over VFIO; see ringlane_interrupts_place */
 	uint64_t timeout_ns; /* of a request that says nothing; none */

@@ -13,6 +13,7 @@
 #include "base/cpu_list.h"
 #include "driver/interrupts.h"
 #include "driver/reaper.h"
+#include "driver/spread.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -52,6 +53,7 @@ static hwloc_bitmap_t bitmap_of(const cpu_set_t *set)
 static int spread_make(const struct ringlane_managed *managed, struct managed_class *class,
 		       struct error *error)
 {
+	const char *const *lists = managed->options.queue_cpus;
 	struct affinity_options options = { .queues = class->count };
 	cpu_set_t allowed;
 	hwloc_bitmap_t bitmap;
@@ -59,6 +61,9 @@ static int spread_make(const struct ringlane_managed *managed, struct managed_cl
 
 	if (ret < 0)
 		return ret;
+	if (lists)
+		return spread_by_lists(&managed->topology, lists + class->first, class->count,
+				       &class->spread, error);
 	bitmap = bitmap_of(&allowed);
 	if (!bitmap)
 		return error_set(error, -ENOMEM, "out of memory");

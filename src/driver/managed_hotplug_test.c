@@ -141,6 +141,37 @@ static void test_cpu_when_it_goes_and_comes_then_its_queue_does_too(void **state
 	cpus_free(&cpus);
 }
 
+/* Nobody has told that the CPU is back, but a request comes from there. */
+static void test_cpu_when_a_request_comes_from_it_then_it_is_looked_at(void **state)
+{
+	struct ringlane_managed_options options = { .policy = RINGLANE_POLICY_PER_CPU };
+	struct test_managed it;
+	struct keeper *keeper;
+	struct cpus cpus;
+	cpu_set_t mine, there;
+
+	if (!cpus_make(&cpus, &options))
+		skip();
+	assert_int_equal(sched_getaffinity(0, sizeof(mine), &mine), 0);
+	CPU_ZERO(&there);
+	CPU_SET(cpus.goes, &there);
+	test_managed_open(&it, &(struct fake_setup){ 0 }, &two, &options);
+	keeper = it.managed->keeper;
+	cpus_write(&cpus, false);
+	hotplug_poke(keeper->hotplug);
+	test_until(load_relaxed(&cpus.events[RINGLANE_QUEUE_INACTIVE]) == 1);
+	assert_int_equal(load_relaxed(&keeper->poked), 0);
+	assert_int_equal(sched_setaffinity(0, sizeof(there), &there), 0);
+	submit_count(&it, RINGLANE_OP_READ, 1);
+	assert_int_equal(load_relaxed(&keeper->poked), hotplug_generation(keeper->hotplug) + 1);
+	assert_int_equal(sched_setaffinity(0, sizeof(mine), &mine), 0);
+	assert_int_equal(test_tally_wait(&it.tally, 1), 1);
+	cpus_write(&cpus, true);
+	test_until(load_relaxed(&cpus.events[RINGLANE_QUEUE_ACTIVE]) == 1);
+	test_managed_close(&it);
+	cpus_free(&cpus);
+}
+
 /* One request, by RINGLANE_POLICY_PICKED. */
 static void submit_to(struct test_managed *it, unsigned queue)
 {
@@ -483,6 +514,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		driver_test(test_offline_when_no_queue_would_be_left_then_ebusy),
 		driver_test(test_cpu_when_it_goes_and_comes_then_its_queue_does_too),
+		driver_test(test_cpu_when_a_request_comes_from_it_then_it_is_looked_at),
 		driver_test(test_cpu_when_its_queue_does_not_get_idle_then_it_is_adopted),
 		driver_test(test_poll_queue_when_its_cpu_goes_and_nobody_polls_then_it_is_adopted),
 		driver_test(test_orphan_when_its_cpu_is_back_then_it_is_a_queue_again),

@@ -397,6 +397,80 @@ static void test_ring_when_broken_just_now_then_another_queue_takes_the_request(
 	}
 }
 
+/* ---- CPUs ---- */
+
+/* The first two that we may use. False: there is one. */
+static bool two_cpus(unsigned cpus[2])
+{
+	unsigned found = 0;
+	cpu_set_t mine;
+
+	assert_int_equal(sched_getaffinity(0, sizeof(mine), &mine), 0);
+	for (unsigned cpu = 0; cpu < CPU_SETSIZE && found < 2; cpu++)
+		if (CPU_ISSET(cpu, &mine))
+			cpus[found++] = cpu;
+	return found == 2;
+}
+
+static void pin(pthread_t thread, unsigned cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	assert_int_equal(pthread_setaffinity_np(thread, sizeof(set), &set), 0);
+}
+
+/* Given crosswise: reapers run there, and requests of a CPU go to its queue. */
+static void test_queues_when_their_cpus_are_given_then_reapers_and_requests_go_there(void **state)
+{
+	char lists[2][16];
+	const char *queue_cpus[] = { lists[1], lists[0] };
+	const struct ringlane_managed_options options = { .queue_cpus = queue_cpus };
+	struct test_managed it;
+	cpu_set_t mine, set;
+	unsigned cpus[2];
+
+	if (!two_cpus(cpus))
+		skip();
+	assert_int_equal(sched_getaffinity(0, sizeof(mine), &mine), 0);
+	for (unsigned i = 0; i < 2; i++)
+		snprintf(lists[i], sizeof(lists[i]), "%u", cpus[i]);
+	test_managed_open(&it, &honest, &two, &options);
+	for (unsigned i = 0; i < 2; i++) {
+		struct ringlane_request request = test_request(&it, RINGLANE_OP_READ, i);
+
+		assert_int_equal(pthread_getaffinity_np(it.managed->queues[i].reaper->thread,
+							sizeof(set), &set),
+				 0);
+		assert_int_equal(CPU_COUNT(&set), 1);
+		assert_true(CPU_ISSET(cpus[1 - i], &set));
+		pin(pthread_self(), cpus[1 - i]);
+		test_submit(&it, &request);
+		assert_int_equal(test_queue_stats(&it, i).submitted, 1);
+	}
+	assert_int_equal(sched_setaffinity(0, sizeof(mine), &mine), 0);
+	assert_int_equal(test_tally_wait(&it.tally, 2), 2);
+	test_managed_close(&it);
+}
+
+static void test_queues_when_their_cpus_make_no_sense_then_it_says_so(void **state)
+{
+	static const char *const wrong[][2] = { { "0", "0" }, { "0", "" }, { "0", "x" } };
+	struct test_disk disk = test_disk_open(&honest, &two);
+
+	for (unsigned i = 0; i < ARRAY_SIZE(wrong); i++) {
+		const struct ringlane_managed_options options = { .queue_cpus = wrong[i] };
+		struct ringlane_managed *managed;
+		struct ringlane_error error = { 0 };
+
+		assert_int_equal(ringlane_managed_start(disk.device, &options, &managed, &error),
+				 -EINVAL);
+		assert_true(strlen(error.text) > 0);
+	}
+	test_disk_close(&disk);
+}
+
 /* ---- options and figures ---- */
 
 static void test_start_when_options_are_wrong_then_it_says_so(void **state)
@@ -484,6 +558,9 @@ int main(void)
 		driver_test(test_device_when_gone_with_completions_then_the_rest_is_told_too),
 		driver_test(test_ring_when_broken_just_now_then_another_queue_takes_the_request),
 		driver_test(test_ring_when_broken_then_its_requests_wait_for_the_stop),
+		driver_test(
+			test_queues_when_their_cpus_are_given_then_reapers_and_requests_go_there),
+		driver_test(test_queues_when_their_cpus_make_no_sense_then_it_says_so),
 		driver_test(test_start_when_options_are_wrong_then_it_says_so),
 		driver_test(test_start_when_requests_are_in_flight_then_busy),
 		driver_test(test_stats_when_requests_were_done_then_they_add_up),

@@ -143,24 +143,25 @@ static int masks_parse(const char *const *lists, unsigned count, hwloc_bitmap_t 
 	return 0;
 }
 
-static int spread_by_lists(const struct topology *view, const struct request *request,
-			   struct affinity_spread *ret_spread, struct error *error)
+int spread_by_lists(const struct topology *topology, const char *const *lists, unsigned count,
+		    struct affinity_spread *ret_spread, struct error *error)
 {
 	hwloc_bitmap_t *masks;
-	int ret = masks_parse(request->cpus, request->queues, &masks, error);
+	int ret = masks_parse(lists, count, &masks, error);
 
 	if (ret < 0)
 		return ret;
-	ret = affinity_spread_explicit(view, (const hwloc_const_bitmap_t *)masks, request->queues,
+	ret = affinity_spread_explicit(topology, (const hwloc_const_bitmap_t *)masks, count,
 				       ret_spread, error);
-	masks_free(masks, request->queues);
+	masks_free(masks, count);
 	return ret;
 }
 
 static int class_init(struct spread_class *class, const struct topology *view,
 		      const struct request *request, unsigned first_queue, struct error *error)
 {
-	int ret = request->cpus ? spread_by_lists(view, request, &class->spread, error) :
+	int ret = request->cpus ? spread_by_lists(view, request->cpus, request->queues,
+						  &class->spread, error) :
 				  spread_by_rule(view, request, &class->spread, error);
 
 	if (ret < 0)
