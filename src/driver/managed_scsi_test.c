@@ -6,6 +6,9 @@
 #include "driver/test_managed.h"
 #include "driver/test_scsi.h"
 
+#include "base/fd.h"
+#include "driver/scsi.h"
+
 #define FOREVER_NS (UINT64_MAX / 4)
 
 struct rig {
@@ -350,6 +353,74 @@ static void test_request_when_it_fails_then_the_wanted_result_has_the_sense(void
 	rig_close(&rig);
 }
 
+/* Each outstanding command ends, says the device, with all that it can say. */
+static void answer_late(struct ringlane_queue *queue)
+{
+	static const uint8_t id_page[24] = { 0, 0x80, 0, 20, 'x' };
+	struct virtq_memory *memory = &queue->ring.memory;
+	uint16_t used = le16toh(load_relaxed(&memory->used->idx.raw));
+
+	for (unsigned id = 0; id < queue->ring.size; id++) {
+		uint32_t *words = (uint32_t *)queue_response(queue, id);
+		bool is_id = queue->scsi.slots[id].target != NULL;
+
+		if (!queue->ring.slots[id].count)
+			continue;
+		memcpy(&queue->ranges[id], id_page, sizeof(id_page));
+		store_relaxed(&words[0], htole32(RINGLANE_SCSI_SENSE_MAX));
+		store_relaxed(&words[2], htole32(is_id ? 0 : SCSI_STATUS_CHECK_CONDITION << 16));
+		store_relaxed(&memory->used->ring[used & queue->ring.mask].id.raw, htole32(id));
+		used++;
+	}
+	store_release(&memory->used->idx.raw, htole16(used));
+}
+
+/*
+ * It has closed its socket and kept the memory: the requests are told, and what they had for the answer is their owner's again. What it
+ * says now goes nowhere.
+ */
+static void test_device_when_it_answers_after_the_end_then_nobodys_memory_is_written(void **state)
+{
+	const struct fake_scsi_setup setup = { .luns = 2, .trick = FAKE_SCSI_HONEST };
+	struct ringlane_scsi_result results[3], poison;
+	struct ringlane_request requests[3];
+	struct ringlane_queue *queue;
+	struct rig rig;
+	uint64_t polls;
+	char id[20];
+
+	rig_open(&rig, &setup, &one, NULL);
+	fake_scsi_set_trick(rig.scsi.fake, FAKE_SCSI_DIES);
+	for (unsigned i = 0; i < 3; i++)
+		requests[i] = (struct ringlane_request){
+			.op = i ? RINGLANE_OP_READ : RINGLANE_OP_GET_ID,
+			.data = i ? (char *)rig.scsi.buffer : id,
+			.bytes = 512,
+			.scsi_result = &results[i],
+			.done = test_tally_done,
+			.user_data = &rig.patient,
+		};
+	assert_int_equal(ringlane_managed_submit(rig.managed, requests, 3), 3);
+	assert_int_equal(test_tally_wait(&rig.patient, 3), 3);
+	assert_int_equal(rig.patient.failed, 3);
+	assert_int_equal(rig.patient.last, -ECONNRESET);
+	memset(&poison, 0x5a, sizeof(poison));
+	for (unsigned i = 0; i < 3; i++)
+		results[i] = poison;
+	memset(id, 0x5a, sizeof(id));
+	queue = rig.managed->queues[0].queue;
+	answer_late(queue);
+	polls = load_relaxed(&rig.managed->queues[0].source.counts.polls);
+	event_fd_signal(queue->call_fd);
+	test_until(load_relaxed(&rig.managed->queues[0].source.counts.polls) > polls);
+	ringlane_managed_stop(rig.managed); /* the reaper has ended, so it has looked */
+	for (unsigned i = 0; i < 3; i++)
+		assert_memory_equal(&results[i], &poison, sizeof(poison));
+	assert_memory_equal(id, &poison, sizeof(id));
+	assert_int_equal(rig.patient.done, 3);
+	rig_close(&rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -361,6 +432,8 @@ int main(void)
 		driver_test(test_command_when_aborted_for_ever_then_etimedout),
 		driver_test(test_adapter_when_it_dies_and_comes_back_then_no_error_is_seen),
 		driver_test(test_request_when_it_fails_then_the_wanted_result_has_the_sense),
+		driver_test(
+			test_device_when_it_answers_after_the_end_then_nobodys_memory_is_written),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

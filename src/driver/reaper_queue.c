@@ -85,12 +85,14 @@ static int completions_take(struct managed_queue *mq, struct reaper_batch *batch
 	return reaped;
 }
 
-/* Up to a weight of those that will not complete any more. */
+/* Up to a weight of those that will not complete any more. A device that says otherwise later says it to nobody. */
 static void leftovers_take(struct managed_queue *mq, struct reaper_batch *batch, int result)
 {
 	batch->taken = 0;
 	pthread_mutex_lock(&mq->lock);
 	mq->replay_first = NULL;
+	if (mq->queue->kind == QUEUE_SCSI)
+		scsi_queue_forget(mq->queue);
 	for (unsigned i = 0; i < mq->slot_count && batch->taken < MANAGED_WEIGHT_MAX; i++)
 		if (mq->slots[i].state == SLOT_IN_FLIGHT)
 			slot_take(mq, &mq->slots[i], result, &batch->done[batch->taken++]);

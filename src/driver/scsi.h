@@ -130,6 +130,8 @@ int scsi_request_add(struct ringlane_queue *queue, struct virtq_sg *sg,
 		     const struct scsi_request *request);
 int scsi_queue_reap(struct ringlane_queue *queue, struct ringlane_completion *completions,
 		    unsigned max);
+/* What is outstanding has been told as ended without the device: should it answer, nothing of the callers' is written to. */
+void scsi_queue_forget(struct ringlane_queue *queue);
 /* Reaps into the stash; fewer than ring.size requests are in flight, so that there is room. 0 or -errno. */
 int scsi_queue_stash(struct ringlane_queue *queue);
 

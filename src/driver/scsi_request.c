@@ -322,6 +322,16 @@ int scsi_queue_reap(struct ringlane_queue *queue, struct ringlane_completion *co
 	return count;
 }
 
+void scsi_queue_forget(struct ringlane_queue *queue)
+{
+	for (unsigned id = 0; id < queue->ring.size; id++) {
+		struct scsi_slot *slot = &queue->scsi.slots[id];
+
+		if (queue->ring.slots[id].count && slot->kind < SCSI_SYNC)
+			*slot = (struct scsi_slot){ .kind = SCSI_PLAIN };
+	}
+}
+
 int scsi_queue_stash(struct ringlane_queue *queue)
 {
 	struct queue_scsi *scsi = &queue->scsi;
