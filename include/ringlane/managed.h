@@ -164,7 +164,8 @@ enum ringlane_request_flags {
 
 /**
  * result: 0 or -errno as in struct ringlane_completion; -ECONNRESET the device is gone; -ECANCELED and -ETIMEDOUT as
- * ringlane_managed_stop. On a reaper's thread, which must not be kept waiting; it may submit, free the flow, or switch polling.
+ * ringlane_managed_stop. On a reaper's thread, which must not be kept waiting, or in ringlane_managed_poll; it may submit, free the flow,
+ * or switch polling.
  */
 typedef void (*ringlane_done_fn)(void *user_data, int result);
 

@@ -35,6 +35,7 @@ static inline void fence_full(void)
 /* Sets, and keeps only, these bits; what was there before. */
 #define or_relaxed(pointer, bits) __atomic_fetch_or((pointer), (bits), __ATOMIC_RELAXED)
 #define and_relaxed(pointer, bits) __atomic_fetch_and((pointer), (bits), __ATOMIC_RELAXED)
+#define add_release(pointer, value) __atomic_fetch_add((pointer), (value), __ATOMIC_RELEASE)
 #define sub_release(pointer, value) __atomic_fetch_sub((pointer), (value), __ATOMIC_RELEASE)
 #define sub_acq_rel(pointer, value) __atomic_fetch_sub((pointer), (value), __ATOMIC_ACQ_REL)
 #define exchange_acquire(pointer, value) __atomic_exchange_n((pointer), (value), __ATOMIC_ACQUIRE)

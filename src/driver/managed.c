@@ -259,8 +259,10 @@ static int reapers_cancel(struct ringlane_managed *managed)
 	return ret;
 }
 
-bool managed_reapers_are_me(const struct ringlane_managed *managed)
+bool managed_calls_back(const struct ringlane_managed *managed)
 {
+	if (reaper_queue_calls_back(managed))
+		return true;
 	for (unsigned i = 0; i < managed->reaper_count; i++)
 		if (managed->reapers[i].started && reaper_is_me(&managed->reapers[i]))
 			return true;
@@ -273,7 +275,7 @@ int ringlane_managed_stop(struct ringlane_managed *managed)
 
 	if (managed->stopped)
 		return 0;
-	if (managed_reapers_are_me(managed))
+	if (managed_calls_back(managed))
 		return -EDEADLK;
 	store_relaxed(&managed->stopping, true);
 	queues_close(managed);
@@ -326,7 +328,7 @@ int ringlane_managed_set_iopoll(struct ringlane_managed *managed, enum ringlane_
 		return -ESHUTDOWN;
 	for (unsigned i = 0; i < managed->reaper_count; i++)
 		tickets[i] = reaper_set_mode(&managed->reapers[i], modes[iopoll]);
-	if (managed_reapers_are_me(managed))
+	if (managed_calls_back(managed))
 		return 0;
 	for (unsigned i = 0; i < managed->reaper_count; i++)
 		reaper_wait_mode(&managed->reapers[i], tickets[i]);

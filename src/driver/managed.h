@@ -69,6 +69,7 @@ struct managed_queue {
 	/* the reaper's */
 	cache_aligned struct iopoll_source source;
 	uint64_t completed, failed, local;
+	uint64_t ended; /* of a poll queue: its requests whose callbacks have returned; atomic */
 	struct reaper *reaper;
 	struct ringlane_managed *managed;
 	struct gate *gate;
@@ -221,8 +222,8 @@ bool managed_queue_is_lost(struct ringlane_managed *managed, const struct ringla
 /* Why no queue takes a request of the flow, now and for good; 0: one may. */
 int managed_closed(const struct ringlane_managed *managed, const struct ringlane_flow *flow);
 
-/* managed.c: is the caller one of the reapers? */
-bool managed_reapers_are_me(const struct ringlane_managed *managed);
+/* managed.c: is the caller in a callback, on whatever thread? */
+bool managed_calls_back(const struct ringlane_managed *managed);
 
 /* ---- managed_flow.c: any thread ---- */
 

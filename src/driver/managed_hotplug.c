@@ -312,7 +312,7 @@ int ringlane_prepare_offline(struct ringlane_managed *managed, unsigned cpu, uns
 
 	if (cpu >= CPU_SETSIZE)
 		return -EINVAL;
-	if (managed_reapers_are_me(managed))
+	if (managed_calls_back(managed))
 		return -EDEADLK;
 	pthread_mutex_lock(&keeper->lock);
 	CPU_SET(cpu, &keeper->leaving);

@@ -226,6 +226,67 @@ static void test_stop_when_nobody_polls_then_what_is_in_flight_is_done(void **st
 	test_managed_close(&it);
 }
 
+/* A callback on a poller's thread that goes on while the device stops. */
+struct slow_caller {
+	struct test_managed it;
+	bool entered, stopped, was_early; /* atomic */
+	int refusals[2];                  /* of functions that wait for callbacks */
+};
+
+#define LOOKS 20 /* of a reaper that is asked whether all is done */
+
+static void slow_done(void *opaque, int result)
+{
+	struct slow_caller *slow = opaque;
+	const uint64_t *looks = &slow->it.managed->queues[POLLED].source.counts.polls;
+	uint64_t end;
+
+	slow->refusals[0] = ringlane_managed_stop(slow->it.managed);
+	slow->refusals[1] = ringlane_prepare_offline(slow->it.managed, 0, 0);
+	store_release(&slow->entered, true);
+	test_until(load_relaxed(&slow->it.managed->stopping));
+	end = load_relaxed(looks) + LOOKS;
+	test_until(load_relaxed(looks) >= end || load_acquire(&slow->stopped));
+	store_relaxed(&slow->was_early, load_acquire(&slow->stopped));
+	test_tally_done(&slow->it.tally, result);
+}
+
+static void *slow_poll(void *opaque)
+{
+	struct slow_caller *slow = opaque;
+
+	while (!load_acquire(&slow->entered))
+		ringlane_managed_poll(slow->it.managed);
+	return NULL;
+}
+
+static void test_stop_when_a_poller_calls_back_then_it_is_waited_for(void **state)
+{
+	struct slow_caller slow = { .entered = false };
+	struct ringlane_request request;
+	pthread_t poller;
+
+	test_managed_open(&slow.it, &(struct fake_setup){ 0 }, &two, &one_polled);
+	for (unsigned i = 0; i < 2; i++) {
+		request = test_request(&slow.it, RINGLANE_OP_READ, i);
+		request.flags = RINGLANE_POLLED;
+		if (i == 0)
+			request.done = slow_done, request.user_data = &slow;
+		test_submit(&slow.it, &request);
+	}
+	test_until(fake_disk_taken(slow.it.disk.fake) == 2);
+	assert_int_equal(pthread_create(&poller, NULL, slow_poll, &slow), 0);
+	test_until(load_acquire(&slow.entered));
+	assert_int_equal(ringlane_managed_stop(slow.it.managed), 0);
+	store_release(&slow.stopped, true);
+	assert_int_equal(test_tally_wait(&slow.it.tally, 0), 2);
+	assert_int_equal(pthread_join(poller, NULL), 0);
+	assert_false(slow.was_early);
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(slow.refusals[i], -EDEADLK);
+	test_managed_close(&slow.it);
+}
+
 static void test_stop_when_the_device_does_not_finish_then_each_is_cancelled_once(void **state)
 {
 	const struct ringlane_managed_options options = { .poll_queues = 1, .stop_ms = 10 };
@@ -340,6 +401,7 @@ int main(void)
 		driver_test(test_iopoll_when_switched_then_poll_queues_stay_what_they_are),
 		driver_test(test_request_when_late_and_nobody_polls_then_the_ladder_finds_it),
 		driver_test(test_stop_when_nobody_polls_then_what_is_in_flight_is_done),
+		driver_test(test_stop_when_a_poller_calls_back_then_it_is_waited_for),
 		driver_test(test_stop_when_the_device_does_not_finish_then_each_is_cancelled_once),
 		driver_test(test_back_end_when_it_dies_at_any_step_then_pollers_see_no_error),
 		driver_test(test_poll_queue_when_broken_and_it_may_be_mended_then_no_error_is_seen),

@@ -57,17 +57,17 @@ static void adopted_schedule(struct reaper *reaper)
 		iopoll_schedule(&reaper->iopoll, &mq->source);
 }
 
-static bool queues_are_empty(struct reaper *reaper)
+static bool queues_are_done(struct reaper *reaper)
 {
-	unsigned used = 0;
+	bool done = true;
 
 	FOR_EACH_QUEUE(mq, reaper)
 	{
 		pthread_mutex_lock(&mq->lock);
-		used += mq->used;
+		done &= reaper_queue_is_done(mq);
 		pthread_mutex_unlock(&mq->lock);
 	}
-	return used == 0;
+	return done;
 }
 
 /* ---- what others want ---- */
@@ -148,7 +148,7 @@ static void wishes_grant(struct reaper *reaper)
 
 static void wishes_answer(struct reaper *reaper)
 {
-	bool empty = reaper->draining && queues_are_empty(reaper);
+	bool empty = reaper->draining && queues_are_done(reaper);
 	bool applied = mode_is_applied(reaper);
 
 	pthread_mutex_lock(&reaper->lock);

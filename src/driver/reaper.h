@@ -79,6 +79,10 @@ void reaper_queue_finish(struct managed_queue *mq, int result);
 
 /* Any thread: looks at a poll queue once. How many were done. */
 int reaper_queue_poll(struct managed_queue *mq);
+/* Is the caller in a callback that reaper_queue_poll has made? */
+bool reaper_queue_calls_back(const struct ringlane_managed *managed);
+/* With the queue's lock: nothing is in flight, and of nothing the callback has not returned. */
+bool reaper_queue_is_done(const struct managed_queue *mq);
 
 /* Any thread; not to be waited for on the reaper itself. */
 unsigned reaper_set_mode(struct reaper *reaper, enum iopoll_mode mode);

@@ -129,6 +129,14 @@ static void completions_tell(struct managed_queue *mq, const struct reaper_batch
 		if (it->done)
 			it->done(it->user_data, it->result);
 	}
+	if (mq->polled)
+		add_release(&mq->ended, batch->taken); /* with reaper_queue_is_done */
+}
+
+/* Pollers tell what they have taken when its slots are free already. */
+bool reaper_queue_is_done(const struct managed_queue *mq)
+{
+	return mq->polled ? load_acquire(&mq->ended) == mq->submitted : mq->used == 0;
 }
 
 /* ---- the end of a queue ---- */
@@ -270,9 +278,18 @@ static void polls_count(struct managed_queue *mq, bool empty)
 	count(&mq->polls_empty, empty);
 }
 
+/* Whose callbacks this thread makes as a poller. */
+static __thread const struct ringlane_managed *called_back;
+
+bool reaper_queue_calls_back(const struct ringlane_managed *managed)
+{
+	return called_back == managed;
+}
+
 /* Whoever has the lock looks for us, or is about to make it worth looking. */
 int reaper_queue_poll(struct managed_queue *mq)
 {
+	const struct ringlane_managed *outer = called_back;
 	unsigned weight = mq->reaper->iopoll.params.weight;
 	struct reaper_batch batch;
 	bool empty;
@@ -287,9 +304,10 @@ int reaper_queue_poll(struct managed_queue *mq)
 	empty = !virtq_driver_has_work(&mq->queue->ring);
 	polls_count(mq, empty);
 	reaped = completions_take(mq, &batch, weight);
-	if (batch_end(mq, &batch, reaped) <= 0)
-		return 0;
-	return (int)batch.taken;
+	called_back = mq->managed;
+	reaped = batch_end(mq, &batch, reaped);
+	called_back = outer;
+	return reaped <= 0 ? 0 : (int)batch.taken;
 }
 
 const struct iopoll_ops reaper_source_ops = {
