@@ -184,7 +184,8 @@ static struct ringlane_queue *queue_alloc(const struct queue_setup *setup,
 	size_t at_user_data = layout_next(at_slots, setup->size * sizeof(struct virtq_driver_slot));
 	size_t at_sg = layout_next(at_user_data, setup->size * sizeof(void *));
 	size_t at_scsi_slots = layout_next(at_sg, sgs * sizeof(struct virtq_sg));
-	size_t at_stash = layout_next(at_scsi_slots, scsi * sizeof(struct scsi_slot));
+	size_t at_targets = layout_next(at_scsi_slots, scsi * sizeof(struct scsi_slot));
+	size_t at_stash = layout_next(at_targets, scsi * sizeof(struct scsi_targets));
 	size_t bytes = layout_next(at_stash, scsi * sizeof(struct ringlane_completion));
 	uint8_t *block = aligned_alloc(2 * CACHE_LINE, bytes);
 	struct ringlane_queue *queue = (void *)block;
@@ -196,6 +197,7 @@ static struct ringlane_queue *queue_alloc(const struct queue_setup *setup,
 		.scsi = { .cdb_size = setup->cdb_size,
 			  .sense_size = setup->sense_size,
 			  .slots = (void *)(block + at_scsi_slots),
+			  .targets = (void *)(block + at_targets),
 			  .stash = (void *)(block + at_stash),
 			  .tag = setup->tag_base },
 		.limits = setup->limits,

@@ -61,6 +61,7 @@ enum queue_kind {
 };
 
 struct scsi_slot;
+struct scsi_targets;
 
 /* What only request queues of virtio-scsi have (scsi.h). */
 struct queue_scsi {
@@ -69,6 +70,7 @@ struct queue_scsi {
 	uint16_t cdb_size, sense_size;
 	uint8_t *scratch;                  /* shared memory: QUEUE_SCRATCH_BYTES */
 	struct scsi_slot *slots;           /* by id */
+	struct scsi_targets *targets;      /* by id */
 	struct ringlane_completion *stash; /* reaped while something else was waited for */
 	/* written for each request */
 	uint64_t tag;       /* of the last one */

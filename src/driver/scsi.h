@@ -74,17 +74,22 @@ enum scsi_kind {
 	SCSI_TRANSFER,  /* a residual is an error */
 	SCSI_PLAIN,     /* nothing to be looked at but how it went */
 	SCSI_COMMAND,   /* its result is wanted whatever it is */
-	SCSI_GET_ID,    /* target: char[20]; the page is in the request's ranges */
-	SCSI_SYNC,      /* target: struct scsi_sync. No completion of the caller's */
+	SCSI_GET_ID,    /* to char[20]; the page is in the request's ranges */
+	SCSI_SYNC,      /* to struct scsi_sync. No completion of the caller's */
 	SCSI_ABANDONED, /* a SCSI_SYNC that nobody waits for any more */
 };
 
-/* A request that is out; the device cannot reach it. */
+/* A request that is out; the device cannot reach it. Small, so that many share a line. */
 struct scsi_slot {
 	uint8_t kind;
 	uint8_t attentions; /* how often it was sent again */
+	bool has_targets;
 	uint32_t data_bytes;
-	void *target;
+};
+
+/* Where things go that most requests do not have; by id, and not looked at without has_targets. */
+struct scsi_targets {
+	void *data;
 	struct ringlane_scsi_result *result; /* where it is wanted; NULL: nowhere */
 };
 
@@ -115,7 +120,9 @@ struct scsi_request {
 	uint8_t attribute;
 	enum ringlane_scsi_direction direction;
 	unsigned segments;
-	struct scsi_slot slot;
+	enum scsi_kind kind;
+	uint32_t data_bytes;
+	struct scsi_targets targets;
 	void *user_data;
 };
 

@@ -83,7 +83,8 @@ static always_inline int transfer_add(struct ringlane_queue *queue, const struct
 		.cdb = cdb_blocks(write, offset >> lun->block_shift, bytes >> lun->block_shift),
 		.direction = write ? RINGLANE_SCSI_DATA_OUT : RINGLANE_SCSI_DATA_IN,
 		.segments = segments,
-		.slot = { .kind = SCSI_TRANSFER, .data_bytes = bytes },
+		.kind = SCSI_TRANSFER,
+		.data_bytes = bytes,
 		.user_data = user_data,
 	};
 	int ret = scsi_chain_add(queue, sg, &request);
@@ -176,7 +177,7 @@ int ringlane_lun_writev(struct ringlane_queue *queue, const struct ringlane_lun 
 /* At most one segment of data, of the queue's own memory. */
 static int simple_add(struct ringlane_queue *queue, const struct ringlane_lun *lun,
 		      const uint8_t cdb[CDB_BYTES], enum ringlane_scsi_direction direction,
-		      struct virtq_sg data, struct scsi_slot slot, void *user_data)
+		      struct virtq_sg data, void *user_data)
 {
 	struct virtq_sg sg[3] = { [1] = data, [2] = data };
 	const struct scsi_request request = {
@@ -184,7 +185,8 @@ static int simple_add(struct ringlane_queue *queue, const struct ringlane_lun *l
 		.cdb = scsi_cdb_of(cdb),
 		.direction = direction,
 		.segments = direction == RINGLANE_SCSI_NO_DATA ? 0 : 1,
-		.slot = slot,
+		.kind = SCSI_PLAIN,
+		.data_bytes = data.len,
 		.user_data = user_data,
 	};
 	int ret = scsi_request_add(queue, sg, &request);
@@ -203,7 +205,7 @@ int ringlane_lun_flush(struct ringlane_queue *queue, const struct ringlane_lun *
 	if (ret < 0)
 		return ret;
 	return simple_add(queue, lun, cdb, RINGLANE_SCSI_NO_DATA, (struct virtq_sg){ 0 },
-			  (struct scsi_slot){ .kind = SCSI_PLAIN }, user_data);
+			  user_data);
 }
 
 /* SBC-4, 5.33: its limit is of all descriptors together. */
@@ -242,8 +244,7 @@ int ringlane_lun_discard(struct ringlane_queue *queue, const struct ringlane_lun
 	}
 	put16(cdb + 7, (uint16_t)bytes);
 	return simple_add(queue, lun, cdb, RINGLANE_SCSI_DATA_OUT,
-			  (struct virtq_sg){ queue_shared_addr(queue, list), bytes },
-			  (struct scsi_slot){ .kind = SCSI_PLAIN, .data_bytes = bytes }, user_data);
+			  (struct virtq_sg){ queue_shared_addr(queue, list), bytes }, user_data);
 }
 
 int ringlane_lun_write_zeroes(struct ringlane_queue *queue, const struct ringlane_lun *lun,
@@ -273,9 +274,7 @@ int ringlane_lun_write_zeroes(struct ringlane_queue *queue, const struct ringlan
 	put64(cdb + 2, range->offset >> lun->block_shift);
 	put32(cdb + 10, (uint32_t)(range->bytes >> lun->block_shift));
 	return simple_add(queue, lun, cdb, ndob ? RINGLANE_SCSI_NO_DATA : RINGLANE_SCSI_DATA_OUT,
-			  zeroes,
-			  (struct scsi_slot){ .kind = SCSI_PLAIN, .data_bytes = zeroes.len },
-			  user_data);
+			  zeroes, user_data);
 }
 
 int ringlane_lun_compare_and_write(struct ringlane_queue *queue, const struct ringlane_lun *lun,
@@ -307,7 +306,8 @@ int ringlane_lun_compare_and_write(struct ringlane_queue *queue, const struct ri
 		.cdb = scsi_cdb_of(cdb),
 		.direction = RINGLANE_SCSI_DATA_OUT,
 		.segments = (unsigned)segments,
-		.slot = { .kind = SCSI_TRANSFER, .data_bytes = (uint32_t)(2 * bytes) },
+		.kind = SCSI_TRANSFER,
+		.data_bytes = (uint32_t)(2 * bytes),
 		.user_data = user_data,
 	};
 	ret = scsi_request_add(queue, queue->sg, &request);
@@ -363,6 +363,8 @@ int scsi_queue_get_id(struct ringlane_queue *queue, char *id, void *user_data)
 {
 	const struct ringlane_lun *lun = queue->scsi.lun;
 	const uint8_t cdb[CDB_BYTES] = { INQUIRY, 1, 0x80, 0, ID_PAGE_BYTES };
+	struct scsi_request request;
+	struct virtq_sg sg[3];
 	uint8_t *page;
 	int ret = lun_check(queue, lun);
 
@@ -372,9 +374,17 @@ int scsi_queue_get_id(struct ringlane_queue *queue, char *id, void *user_data)
 		return ret;
 	page = (uint8_t *)&queue->ranges[queue->ring.free_head];
 	memset(page, 0, ID_PAGE_BYTES);
-	return simple_add(queue, lun, cdb, RINGLANE_SCSI_DATA_IN,
-			  (struct virtq_sg){ queue_shared_addr(queue, page), ID_PAGE_BYTES },
-			  (struct scsi_slot){
-				  .kind = SCSI_GET_ID, .data_bytes = ID_PAGE_BYTES, .target = id },
-			  user_data);
+	sg[2] = (struct virtq_sg){ queue_shared_addr(queue, page), ID_PAGE_BYTES };
+	request = (struct scsi_request){
+		.address = lun->address,
+		.cdb = scsi_cdb_of(cdb),
+		.direction = RINGLANE_SCSI_DATA_IN,
+		.segments = 1,
+		.kind = SCSI_GET_ID,
+		.data_bytes = ID_PAGE_BYTES,
+		.targets = { .data = id },
+		.user_data = user_data,
+	};
+	ret = scsi_request_add(queue, sg, &request);
+	return ret < 0 ? ret : 0;
 }

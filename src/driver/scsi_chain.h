@@ -83,14 +83,15 @@ static always_inline int scsi_chain_add(struct ringlane_queue *queue, struct vir
 	assert(id == head);
 	slot = &queue->scsi.slots[id];
 	slot->kind =
-		request->slot.kind; /* by member: no struct that is put together in memory first */
+		(uint8_t)request->kind; /* by member: nothing is put together in memory first */
 	slot->attentions = 0;
-	slot->data_bytes = request->slot.data_bytes;
-	slot->target = request->slot.target;
-	slot->result = request->slot.result;
+	slot->has_targets = request->targets.data || request->targets.result;
+	slot->data_bytes = request->data_bytes;
+	if (slot->has_targets)
+		queue->scsi.targets[id] = request->targets;
 	queue->scsi.id_queued = id;
 	queue->user_data[id] = request->user_data;
-	if (likely(request->slot.kind != SCSI_SYNC))
+	if (likely(request->kind != SCSI_SYNC))
 		queue->in_flight++;
 	return id;
 }

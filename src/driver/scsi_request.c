@@ -70,12 +70,21 @@ uint64_t ringlane_scsi_tag(const struct ringlane_queue *queue)
 
 void ringlane_scsi_want_result(struct ringlane_queue *queue, struct ringlane_scsi_result *result)
 {
+	struct scsi_targets *targets;
+	struct scsi_slot *slot;
+
 	result->response = RINGLANE_SCSI_NONE;
 	result->status = SCSI_STATUS_NEVER;
 	result->status_qualifier = 0;
 	result->residual = result->sense_len = 0;
-	if (queue->kind == QUEUE_SCSI)
-		queue->scsi.slots[queue->scsi.id_queued].result = result;
+	if (queue->kind != QUEUE_SCSI)
+		return;
+	slot = &queue->scsi.slots[queue->scsi.id_queued];
+	targets = &queue->scsi.targets[queue->scsi.id_queued];
+	if (!slot->has_targets)
+		*targets = (struct scsi_targets){ NULL, NULL };
+	targets->result = result;
+	slot->has_targets = true;
 }
 
 /* ---- commands as bytes ---- */
@@ -125,9 +134,9 @@ int ringlane_lun_command(struct ringlane_queue *queue, const struct ringlane_lun
 		.attribute = (uint8_t)command->attribute,
 		.direction = command->direction,
 		.segments = (unsigned)segments,
-		.slot = { .kind = SCSI_COMMAND,
-			  .data_bytes = (uint32_t)bytes,
-			  .result = command->result },
+		.kind = SCSI_COMMAND,
+		.data_bytes = (uint32_t)bytes,
+		.targets = { .result = command->result },
 		.user_data = command->user_data,
 	};
 	command_cdb(command, &request);
@@ -179,13 +188,15 @@ static int id_copy(const struct ringlane_queue *queue, uint16_t id, char *to)
 static slow_path int result_of(struct ringlane_queue *queue, uint16_t id, struct response response)
 {
 	const struct scsi_slot *slot = &queue->scsi.slots[id];
-	struct ringlane_scsi_result own, *result = slot->result ? slot->result : &own;
+	const struct scsi_targets none = { NULL, NULL };
+	const struct scsi_targets *targets = slot->has_targets ? &queue->scsi.targets[id] : &none;
+	struct ringlane_scsi_result own, *result = targets->result ? targets->result : &own;
 	int ret;
 
 	result_fill(queue, id, response, result);
 	ret = scsi_errno(result->response, result->status, result->sense, result->sense_len);
 	if (ret == 0 && slot->kind == SCSI_GET_ID)
-		return id_copy(queue, id, slot->target);
+		return id_copy(queue, id, targets->data);
 	if (ret == 0 && slot->kind == SCSI_TRANSFER && result->residual)
 		return -ENODATA;
 	return ret;
@@ -234,7 +245,7 @@ static slow_path enum end request_end(struct ringlane_queue *queue, uint16_t id,
 	if (slot->kind >= SCSI_SYNC) {
 		if (slot->kind == SCSI_SYNC) {
 			result_of(queue, id, response);
-			((struct scsi_sync *)slot->target)->done = true;
+			((struct scsi_sync *)queue->scsi.targets[id].data)->done = true;
 		}
 		queue->scsi.scratch_busy = false;
 		return END_OURS;

@@ -27,10 +27,9 @@ static int exec_queue(struct ringlane_queue *queue, const struct scsi_exec *exec
 		.cdb = scsi_cdb_of(exec->cdb),
 		.direction = exec->direction,
 		.segments = exec->direction == RINGLANE_SCSI_NO_DATA ? 0 : 1,
-		.slot = { .kind = SCSI_SYNC,
-			  .data_bytes = exec->bytes,
-			  .target = sync,
-			  .result = &sync->result },
+		.kind = SCSI_SYNC,
+		.data_bytes = exec->bytes,
+		.targets = { .data = sync, .result = &sync->result },
 	};
 
 	assert(exec->bytes <= QUEUE_SCRATCH_BYTES);
