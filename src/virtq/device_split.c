@@ -43,8 +43,13 @@ static int avail_refresh(struct virtq_device *q)
 
 	if (unlikely(ring_distance(q->avail_next, seen) > q->size))
 		return device_break(q, "the available index is more than the ring size ahead");
+	if (seen == q->avail_next)
+		return 0;
 	q->avail_seen = seen;
-	return seen != q->avail_next;
+	/* what was asked for is usually answered soon */
+	prefetch_for_write(&q->memory.used->ring[q->used_next & q->mask]);
+	prefetch_for_write(&q->memory.used->idx);
+	return 1;
 }
 
 /* ---- reading a chain ---- */

@@ -192,8 +192,13 @@ static int used_refresh(struct virtq_driver *q)
 	if (unlikely(ring_distance(q->used_next, seen) >
 		     ring_distance(q->used_next, q->avail_public)))
 		return driver_break(q, "the used index is ahead of what was made available");
+	if (seen == q->used_next)
+		return 0;
 	q->used_seen = seen;
-	return seen != q->used_next;
+	/* what comes back is usually followed by something new */
+	prefetch_for_write(&q->memory.avail->ring[q->avail_next & q->mask]);
+	prefetch_for_write(&q->memory.avail->idx);
+	return 1;
 }
 
 unsigned virtq_driver_peek_split(struct virtq_driver *q, uint16_t *ids, unsigned max)
@@ -217,6 +222,9 @@ static void chain_free(struct virtq_driver *q, uint16_t head)
 
 	for (unsigned i = 1; i < count; i++)
 		tail = q->slots[tail].next;
+	/* the next chain goes there */
+	prefetch_for_write(&q->memory.desc[head]);
+	prefetch_for_write(&q->memory.desc[tail]);
 	q->slots[tail].next = q->free_head;
 	q->slots[head].count = 0;
 	q->free_head = head;
