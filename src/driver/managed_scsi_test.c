@@ -384,7 +384,7 @@ static void test_device_when_it_answers_after_the_end_then_nobodys_memory_is_wri
 	const struct fake_scsi_setup setup = { .luns = 2, .trick = FAKE_SCSI_HONEST };
 	struct ringlane_scsi_result results[3], poison;
 	struct ringlane_request requests[3];
-	struct ringlane_queue *queue;
+	struct managed_queue *mq;
 	struct rig rig;
 	uint64_t polls;
 	char id[20];
@@ -408,11 +408,13 @@ static void test_device_when_it_answers_after_the_end_then_nobodys_memory_is_wri
 	for (unsigned i = 0; i < 3; i++)
 		results[i] = poison;
 	memset(id, 0x5a, sizeof(id));
-	queue = rig.managed->queues[0].queue;
-	answer_late(queue);
-	polls = load_relaxed(&rig.managed->queues[0].source.counts.polls);
-	event_fd_signal(queue->call_fd);
-	test_until(load_relaxed(&rig.managed->queues[0].source.counts.polls) > polls);
+	mq = &rig.managed->queues[0];
+	pthread_mutex_lock(&mq->lock);
+	answer_late(mq->queue);
+	pthread_mutex_unlock(&mq->lock);
+	polls = load_relaxed(&mq->source.counts.polls);
+	event_fd_signal(mq->queue->call_fd);
+	test_until(load_relaxed(&mq->source.counts.polls) > polls);
 	ringlane_managed_stop(rig.managed); /* the reaper has ended, so it has looked */
 	for (unsigned i = 0; i < 3; i++)
 		assert_memory_equal(&results[i], &poison, sizeof(poison));
