@@ -390,6 +390,52 @@ static void test_device_when_gone_then_polled_requests_are_told_once(void **stat
 	test_managed_close(&it);
 }
 
+/* Whoever is called back by a poller while the keeper begins a recovery. */
+static void pause_done(void *opaque, int result)
+{
+	struct test_managed *it = opaque;
+	struct managed_queue *mq = &it->managed->queues[POLLED];
+
+	pthread_mutex_lock(&mq->lock);
+	mq->paused = true;
+	pthread_mutex_unlock(&mq->lock);
+	test_tally_done(&it->tally, result);
+}
+
+/* The keeper has the ring from then on: what the poller has not taken is not its to end. */
+static void
+test_device_when_gone_and_recovery_begins_then_pollers_leave_the_ring_alone(void **state)
+{
+	const struct ringlane_options large = { .queues = 2,
+						.queue_size = 1024,
+						.timeout_ms = TEST_DEADLINE_MS };
+	struct ringlane_request request;
+	struct managed_queue *mq;
+	struct test_managed it;
+	unsigned count = MANAGED_WEIGHT_MAX + COUNT;
+
+	test_managed_open(&it, &(struct fake_setup){ .trick = FAKE_DROPS }, &large, &one_polled);
+	mq = &it.managed->queues[POLLED];
+	reaper_park(mq->reaper);
+	for (unsigned i = 0; i < count; i++) {
+		request = test_request(&it, RINGLANE_OP_READ, i);
+		request.flags = RINGLANE_POLLED;
+		request.done = pause_done;
+		request.user_data = &it;
+		test_submit(&it, &request);
+	}
+	test_until(fake_disk_taken(it.disk.fake) == count);
+	fake_disk_hang_up(it.disk.fake);
+	test_until((ringlane_managed_poll(it.managed), test_tally_wait(&it.tally, 0)) > 0);
+	assert_int_equal(test_tally_wait(&it.tally, 0), MANAGED_WEIGHT_MAX);
+	assert_int_equal(mq->used, COUNT);
+	mq->paused = false;
+	reaper_unpark(mq->reaper);
+	assert_int_equal(test_tally_wait(&it.tally, count), count);
+	assert_int_equal(it.tally.last, -ECONNRESET);
+	test_managed_close(&it);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -407,6 +453,8 @@ int main(void)
 		driver_test(test_poll_queue_when_broken_and_it_may_be_mended_then_no_error_is_seen),
 		driver_test(test_poll_queue_when_broken_for_good_then_eproto_and_the_others_live),
 		driver_test(test_device_when_gone_then_polled_requests_are_told_once),
+		driver_test(
+			test_device_when_gone_and_recovery_begins_then_pollers_leave_the_ring_alone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -85,18 +85,19 @@ static int completions_take(struct managed_queue *mq, struct reaper_batch *batch
 	return reaped;
 }
 
-/* Up to a weight of those that will not complete any more. A device that says otherwise later says it to nobody. */
+/*
+ * Up to a weight of those that will not complete any more. A device that says otherwise later says it to nobody. With the
+ * queue's lock.
+ */
 static void leftovers_take(struct managed_queue *mq, struct reaper_batch *batch, int result)
 {
 	batch->taken = 0;
-	pthread_mutex_lock(&mq->lock);
 	mq->replay_first = NULL;
 	if (mq->queue->kind == QUEUE_SCSI)
 		scsi_queue_forget(mq->queue);
 	for (unsigned i = 0; i < mq->slot_count && batch->taken < MANAGED_WEIGHT_MAX; i++)
 		if (mq->slots[i].state == SLOT_IN_FLIGHT)
 			slot_take(mq, &mq->slots[i], result, &batch->done[batch->taken++]);
-	pthread_mutex_unlock(&mq->lock);
 }
 
 /* Poll queues have many who write their figures. */
@@ -149,18 +150,26 @@ static void queue_close(struct managed_queue *mq, int error)
 	pthread_mutex_unlock(&mq->lock);
 }
 
-static int completions_take_all(struct managed_queue *mq, struct reaper_batch *batch)
+/* False: the keeper has it, and sees to what is in it. */
+static bool queue_lock(struct managed_queue *mq)
 {
 	pthread_mutex_lock(&mq->lock);
-	return completions_take(mq, batch, MANAGED_WEIGHT_MAX);
+	if (likely(!mq->paused))
+		return true;
+	pthread_mutex_unlock(&mq->lock);
+	return false;
 }
 
+/* The keeper may come in between: a poller is not parked. */
 static void queue_finish(struct managed_queue *mq, struct reaper_batch *batch, int result)
 {
-	while (completions_take_all(mq, batch) > 0)
+	while (queue_lock(mq) && completions_take(mq, batch, MANAGED_WEIGHT_MAX) > 0)
 		completions_tell(mq, batch);
 	do {
+		if (!queue_lock(mq))
+			return;
 		leftovers_take(mq, batch, result);
+		pthread_mutex_unlock(&mq->lock);
 		completions_tell(mq, batch);
 	} while (batch->taken);
 }
