@@ -362,7 +362,7 @@ static void answer_late(struct ringlane_queue *queue)
 
 	for (unsigned id = 0; id < queue->ring.size; id++) {
 		uint32_t *words = (uint32_t *)queue_response(queue, id);
-		bool is_id = queue->scsi.slots[id].target != NULL;
+		bool is_id = queue->scsi.slots[id].kind == SCSI_GET_ID;
 
 		if (!queue->ring.slots[id].count)
 			continue;
