@@ -269,11 +269,11 @@ RINGLANE_API int ringlane_managed_get_queue_stats(const struct ringlane_managed 
 
 /**
  * Queues that no other CPU is left for take no more requests, and what they have is waited for. Returns 0; -ETIMEDOUT: it goes on, and is
- * polled for; -EBUSY: no queue would be left; -EINVAL; -EDEADLK called by a callback.
+ * polled for; -EBUSY: no queue would be left; -EINVAL; -EDEADLK called by a callback; -ESHUTDOWN the device stops.
  */
 RINGLANE_API int ringlane_prepare_offline(struct ringlane_managed *managed, unsigned cpu,
 					  unsigned timeout_ms);
-/** It is back, or did not go after all. Returns 0; -EINVAL. */
+/** It is back, or did not go after all. Returns 0; -EINVAL; -ESHUTDOWN. */
 RINGLANE_API int ringlane_finish_online(struct ringlane_managed *managed, unsigned cpu);
 
 #ifdef __cplusplus

@@ -144,19 +144,14 @@ int interrupts_mask(struct ringlane_device *device, unsigned queue, struct error
 {
 	struct transport *transport = device->transport;
 
-	if (!transport->ops->queue_mask)
-		return 0;
 	return transport->ops->queue_mask(transport, device->ring_first + queue, error);
 }
 
 int interrupts_unmask(struct ringlane_device *device, unsigned queue, struct error *error)
 {
 	struct transport *transport = device->transport;
-	int ret;
+	int ret = transport->ops->queue_unmask(transport, device->ring_first + queue, error);
 
-	if (!transport->ops->queue_unmask)
-		return 0;
-	ret = transport->ops->queue_unmask(transport, device->ring_first + queue, error);
 	if (ret == 0 && device->interrupts)
 		online_verify(device, NULL);
 	return ret;

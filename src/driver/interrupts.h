@@ -19,8 +19,13 @@ int interrupts_get(const struct ringlane_device *device, unsigned queue, const c
 		   struct ringlane_interrupt *ret_interrupt, struct error *error);
 /*
  * The interrupt of a queue that is quiet is given back to the kernel, and had again, where it belongs: see queue_mask in
- * transport.h. A device without interrupts has nothing to do.
+ * transport.h. Of a device whose interrupts can be masked.
  */
+static inline bool interrupts_can_be_masked(const struct ringlane_device *device)
+{
+	return device->transport->ops->queue_mask != NULL;
+}
+
 int interrupts_mask(struct ringlane_device *device, unsigned queue, struct error *error);
 int interrupts_unmask(struct ringlane_device *device, unsigned queue, struct error *error);
 /* Forgets them; they stay where they are. */

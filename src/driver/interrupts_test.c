@@ -194,16 +194,6 @@ static void test_unmask_when_it_is_another_interrupt_then_it_goes_where_the_queu
 	test_device_fini(&test);
 }
 
-static void test_mask_when_there_are_no_interrupts_then_nothing_is_to_do(void **state)
-{
-	struct test_device test;
-
-	test_device_init(&test, &ops_none);
-	assert_int_equal(interrupts_mask(&test.device, 0, NULL), 0);
-	assert_int_equal(interrupts_unmask(&test.device, 0, NULL), 0);
-	test_device_fini(&test);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -216,7 +206,6 @@ int main(void)
 		cmocka_unit_test(test_verify_when_a_reset_made_new_interrupts_then_they_are_placed),
 		cmocka_unit_test(
 			test_unmask_when_it_is_another_interrupt_then_it_goes_where_the_queue_is),
-		cmocka_unit_test(test_mask_when_there_are_no_interrupts_then_nothing_is_to_do),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

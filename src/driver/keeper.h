@@ -85,7 +85,7 @@ void managed_cpus_read(struct keeper *keeper);
 bool managed_cpus_look(struct keeper *keeper, uint64_t now_ns);
 /* Once, after the keeper's thread has begun: poll queues give their interrupts back to the kernel. */
 void managed_poll_queues_mask(struct keeper *keeper);
-/* The keeper's thread has ended: interrupts that were given back are had again. */
+/* The keeper's thread has ended: interrupts that were given back are had again, and nobody waits for gates any more. */
 void managed_interrupts_return(struct keeper *keeper);
 /* Opens what recovery has closed. */
 void managed_gates_open(struct keeper *keeper);

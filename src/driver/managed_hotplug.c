@@ -88,7 +88,7 @@ static void interrupt_mask(struct managed_queue *mq)
 {
 	struct ringlane_device *device = mq->managed->device;
 
-	if (load_relaxed(&mq->managed->stopping))
+	if (load_relaxed(&mq->managed->stopping) || !interrupts_can_be_masked(device))
 		return;
 	pthread_mutex_lock(&device->lock);
 	mq->masked = interrupts_mask(device, mq->index, NULL) == 0;
@@ -268,6 +268,7 @@ void managed_interrupts_return(struct keeper *keeper)
 	pthread_mutex_lock(&keeper->lock);
 	FOR_EACH_QUEUE(mq, keeper->managed)
 	interrupt_unmask(mq);
+	pthread_cond_broadcast(&keeper->changed);
 	pthread_mutex_unlock(&keeper->lock);
 }
 
@@ -286,23 +287,49 @@ void managed_cpu_doubt(struct keeper *keeper, unsigned cpu)
 	hotplug_poke(keeper->hotplug);
 }
 
-static bool offline_is_done(const struct ringlane_managed *managed)
+static bool queue_is_of_cpu(const struct managed_queue *mq, unsigned cpu)
+{
+	cpu_set_t mask;
+
+	return managed_queue_cpus(mq, &mask) && CPU_ISSET(cpu, &mask);
+}
+
+static bool offline_is_done(const struct ringlane_managed *managed, unsigned cpu)
 {
 	FOR_EACH_QUEUE(mq, managed)
-	if (mq->offline && gate_state(mq->gate) != GATE_INACTIVE)
+	if (mq->offline && gate_state(mq->gate) != GATE_INACTIVE && queue_is_of_cpu(mq, cpu))
 		return false;
 	return true;
 }
 
-static int offline_wait(struct keeper *keeper, uint64_t deadline_ns)
+/* Nobody looks at gates any more when the device stops. */
+static int offline_wait(struct keeper *keeper, unsigned cpu, uint64_t deadline_ns)
 {
+	const struct ringlane_managed *managed = keeper->managed;
 	const struct timespec end = { .tv_sec = (time_t)(deadline_ns / NS_PER_S),
 				      .tv_nsec = (long)(deadline_ns % NS_PER_S) };
 	int ret = 0;
 
-	while (!offline_is_done(keeper->managed) && ret == 0)
+	while (!offline_is_done(managed, cpu) && !load_relaxed(&managed->stopping) && ret == 0)
 		ret = pthread_cond_timedwait(&keeper->changed, &keeper->lock, &end);
-	return offline_is_done(keeper->managed) ? 0 : -ETIMEDOUT;
+	if (offline_is_done(managed, cpu))
+		return 0;
+	return load_relaxed(&managed->stopping) ? -ESHUTDOWN : -ETIMEDOUT;
+}
+
+/* With the keeper's lock. The reapers of a device that stops are about to go: they must not be pinned. */
+static int offline_prepare(struct keeper *keeper, unsigned cpu)
+{
+	if (load_relaxed(&keeper->managed->stopping))
+		return -ESHUTDOWN;
+	CPU_SET(cpu, &keeper->leaving);
+	if (!all_have_cpu(keeper)) {
+		CPU_CLR(cpu, &keeper->leaving);
+		return -EBUSY;
+	}
+	queues_update(keeper);
+	keeper_wake(keeper);
+	return 0;
 }
 
 int ringlane_prepare_offline(struct ringlane_managed *managed, unsigned cpu, unsigned timeout_ms)
@@ -315,15 +342,9 @@ int ringlane_prepare_offline(struct ringlane_managed *managed, unsigned cpu, uns
 	if (managed_calls_back(managed))
 		return -EDEADLK;
 	pthread_mutex_lock(&keeper->lock);
-	CPU_SET(cpu, &keeper->leaving);
-	if (!all_have_cpu(keeper)) {
-		CPU_CLR(cpu, &keeper->leaving);
-		pthread_mutex_unlock(&keeper->lock);
-		return -EBUSY;
-	}
-	queues_update(keeper);
-	keeper_wake(keeper);
-	ret = offline_wait(keeper, clock_ns() + timeout_ms * NS_PER_MS);
+	ret = offline_prepare(keeper, cpu);
+	if (ret == 0)
+		ret = offline_wait(keeper, cpu, clock_ns() + timeout_ms * NS_PER_MS);
 	pthread_mutex_unlock(&keeper->lock);
 	return ret;
 }
@@ -331,13 +352,18 @@ int ringlane_prepare_offline(struct ringlane_managed *managed, unsigned cpu, uns
 int ringlane_finish_online(struct ringlane_managed *managed, unsigned cpu)
 {
 	struct keeper *keeper = managed->keeper;
+	bool stopping;
 
 	if (cpu >= CPU_SETSIZE)
 		return -EINVAL;
 	pthread_mutex_lock(&keeper->lock);
+	stopping = load_relaxed(&managed->stopping);
 	CPU_CLR(cpu, &keeper->leaving);
-	queues_update(keeper);
+	if (!stopping)
+		queues_update(keeper);
 	pthread_mutex_unlock(&keeper->lock);
+	if (stopping)
+		return -ESHUTDOWN;
 	if (keeper->hotplug)
 		hotplug_poke(keeper->hotplug);
 	keeper_wake(keeper); /* an interrupt may have to be tried for */

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Managed devices while CPUs go and come: queues follow them, and what is not done in time is adopted. */
 #include "driver/reaper.h"
-#include "driver/test_managed.h"
-
-#include <unistd.h>
+#include "driver/test_cpus.h"
 
 #define COUNT 40
 
@@ -26,51 +24,6 @@ static void submit_count(struct test_managed *it, enum ringlane_op op, unsigned 
 	}
 }
 
-static void test_offline_when_no_queue_would_be_left_then_ebusy(void **state)
-{
-	struct test_managed it;
-	cpu_set_t mine;
-	int ret = 0;
-
-	test_managed_open(&it, &(struct fake_setup){ 0 }, &two, NULL);
-	assert_int_equal(sched_getaffinity(0, sizeof(mine), &mine), 0);
-	for (unsigned cpu = 0; cpu < CPU_SETSIZE && ret == 0; cpu++)
-		if (CPU_ISSET(cpu, &mine))
-			ret = ringlane_prepare_offline(it.managed, cpu, TEST_DEADLINE_MS);
-	assert_int_equal(ret, -EBUSY);
-	assert_int_equal(ringlane_prepare_offline(it.managed, CPU_SETSIZE, 0), -EINVAL);
-	submit_count(&it, RINGLANE_OP_READ, COUNT);
-	assert_int_equal(test_tally_wait(&it.tally, COUNT), COUNT);
-	test_managed_close(&it);
-}
-
-struct cpus {
-	char folder[64], path[96];
-	unsigned events[3];
-	char both[32];        /* that queues are spread over */
-	unsigned stays, goes; /* one for each queue */
-};
-
-static void cpus_write(const struct cpus *cpus, bool all)
-{
-	char fresh[112];
-	FILE *file;
-
-	snprintf(fresh, sizeof(fresh), "%s.new", cpus->path);
-	file = fopen(fresh, "w");
-	assert_non_null(file);
-	fprintf(file, all ? "0-1023\n" : "0-%u,%u-1023\n", cpus->goes - 1, cpus->goes + 1);
-	assert_int_equal(fclose(file), 0);
-	assert_int_equal(rename(fresh, cpus->path), 0);
-}
-
-static void cpus_event(void *data, unsigned queue, enum ringlane_queue_event event)
-{
-	struct cpus *cpus = data;
-
-	add_relaxed(&cpus->events[event], 1);
-}
-
 static unsigned queues_active(struct test_managed *it)
 {
 	unsigned active = 0;
@@ -78,39 +31,6 @@ static unsigned queues_active(struct test_managed *it)
 	for (unsigned i = 0; i < 2; i++)
 		active += test_queue_stats(it, i).active;
 	return active;
-}
-
-/* False: the machine has one CPU for us. */
-static bool cpus_make(struct cpus *cpus, struct ringlane_managed_options *options)
-{
-	unsigned count = 0;
-	cpu_set_t mine;
-
-	*cpus = (struct cpus){ .stays = 0 };
-	assert_int_equal(sched_getaffinity(0, sizeof(mine), &mine), 0);
-	for (unsigned cpu = 0; cpu < CPU_SETSIZE; cpu++)
-		if (CPU_ISSET(cpu, &mine)) {
-			cpus->stays = count++ ? cpus->stays : cpu;
-			cpus->goes = cpu;
-		}
-	if (count < 2)
-		return false;
-	snprintf(cpus->both, sizeof(cpus->both), "%u,%u", cpus->stays, cpus->goes);
-	options->cpus = cpus->both;
-	snprintf(cpus->folder, sizeof(cpus->folder), "/tmp/ringlane-cpus-XXXXXX");
-	assert_non_null(mkdtemp(cpus->folder));
-	snprintf(cpus->path, sizeof(cpus->path), "%s/online", cpus->folder);
-	cpus_write(cpus, true);
-	options->cpu_folder = cpus->folder;
-	options->queue_event = cpus_event;
-	options->queue_event_data = cpus;
-	return true;
-}
-
-static void cpus_free(struct cpus *cpus)
-{
-	unlink(cpus->path);
-	rmdir(cpus->folder);
 }
 
 static void test_cpu_when_it_goes_and_comes_then_its_queue_does_too(void **state)
@@ -512,7 +432,6 @@ test_interrupt_when_the_kernel_refuses_it_then_the_queue_works_all_the_same(void
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		driver_test(test_offline_when_no_queue_would_be_left_then_ebusy),
 		driver_test(test_cpu_when_it_goes_and_comes_then_its_queue_does_too),
 		driver_test(test_cpu_when_a_request_comes_from_it_then_it_is_looked_at),
 		driver_test(test_cpu_when_its_queue_does_not_get_idle_then_it_is_adopted),
