@@ -143,8 +143,11 @@ static int online_verify(struct ringlane_device *device, struct error *error)
 int interrupts_mask(struct ringlane_device *device, unsigned queue, struct error *error)
 {
 	struct transport *transport = device->transport;
+	int ret = transport->ops->queue_mask(transport, device->ring_first + queue, error);
 
-	return transport->ops->queue_mask(transport, device->ring_first + queue, error);
+	if (ret == 0 && device->interrupts)
+		vectors_off_tell(device);
+	return ret;
 }
 
 int interrupts_unmask(struct ringlane_device *device, unsigned queue, struct error *error)

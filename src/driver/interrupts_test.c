@@ -194,6 +194,23 @@ static void test_unmask_when_it_is_another_interrupt_then_it_goes_where_the_queu
 	test_device_fini(&test);
 }
 
+/* Nobody looked in between; that it is elsewhere when it is back is the kernel's doing, not somebody's will. */
+static void test_unmask_when_the_kernel_put_it_elsewhere_then_a_hint_is_given_again(void **state)
+{
+	struct test_device test;
+
+	test_device_init(&test, &ops_own);
+	assert_int_equal(place(&test, IRQ_MODE_HINT), 0);
+	assert_int_equal(interrupts_mask(&test.device, 0, NULL), 0);
+	proc_add_irq(&test.proc, 61, "0-7\n");
+	assert_int_equal(interrupts_unmask(&test.device, 0, NULL), 0);
+	assert_irq(&test.proc, 61, "0-1");
+	proc_add_irq(&test.proc, 61, "5\n");
+	assert_int_equal(interrupts_verify(&test.device, NULL, NULL), 1);
+	assert_irq(&test.proc, 61, "5");
+	test_device_fini(&test);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -206,6 +223,8 @@ int main(void)
 		cmocka_unit_test(test_verify_when_a_reset_made_new_interrupts_then_they_are_placed),
 		cmocka_unit_test(
 			test_unmask_when_it_is_another_interrupt_then_it_goes_where_the_queue_is),
+		cmocka_unit_test(
+			test_unmask_when_the_kernel_put_it_elsewhere_then_a_hint_is_given_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
