@@ -107,6 +107,8 @@ static int held_post(struct ringlane_flow *flow, const struct managed_request *s
 static void held_finish(struct ringlane_managed *managed, struct managed_request *slot, int result)
 {
 	slot->result = result;
+	if (slot->want.scsi_result) /* of which no ring has heard */
+		scsi_result_preset(slot->want.scsi_result);
 	reaper_finish(&managed->reapers[0], slot);
 }
 

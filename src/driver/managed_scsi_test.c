@@ -353,6 +353,32 @@ static void test_request_when_it_fails_then_the_wanted_result_has_the_sense(void
 	rig_close(&rig);
 }
 
+/* It was accepted and held, and no LUN has ever seen it. */
+static void test_request_when_it_ends_while_held_then_the_wanted_result_is_none(void **state)
+{
+	const struct fake_scsi_setup setup = { .luns = 2 };
+	struct ringlane_scsi_result result = { .response = RINGLANE_SCSI_OK, .sense_len = 18 };
+	struct rig rig;
+	const struct ringlane_request request = {
+		.op = RINGLANE_OP_READ,
+		.bytes = 512,
+		.scsi_result = &result,
+		.done = test_tally_done,
+		.user_data = &rig.patient,
+	};
+
+	rig_open(&rig, &setup, &one, NULL);
+	gate_close(rig.managed->queues[0].gate);
+	assert_int_equal(ringlane_managed_submit(rig.managed, &request, 1), 1);
+	assert_int_equal(stats_of(&rig).held_now, 1);
+	ringlane_managed_stop(rig.managed);
+	assert_int_equal(test_tally_wait(&rig.patient, 1), 1);
+	assert_int_equal(rig.patient.last, -ECANCELED);
+	assert_int_equal(result.response, RINGLANE_SCSI_NONE);
+	assert_int_equal(result.sense_len, 0);
+	rig_close(&rig);
+}
+
 /* Each outstanding command ends, says the device, with all that it can say. */
 static void answer_late(struct ringlane_queue *queue)
 {
@@ -434,6 +460,7 @@ int main(void)
 		driver_test(test_command_when_aborted_for_ever_then_etimedout),
 		driver_test(test_adapter_when_it_dies_and_comes_back_then_no_error_is_seen),
 		driver_test(test_request_when_it_fails_then_the_wanted_result_has_the_sense),
+		driver_test(test_request_when_it_ends_while_held_then_the_wanted_result_is_none),
 		driver_test(
 			test_device_when_it_answers_after_the_end_then_nobodys_memory_is_written),
 	};

@@ -66,6 +66,15 @@ struct scsi_sense {
 };
 
 struct scsi_sense scsi_sense_parse(const uint8_t *bytes, unsigned size);
+/* There is no answer. The sense data is left as it is. */
+static inline void scsi_result_preset(struct ringlane_scsi_result *result)
+{
+	result->response = RINGLANE_SCSI_NONE;
+	result->status = SCSI_STATUS_NEVER;
+	result->status_qualifier = 0;
+	result->residual = result->sense_len = 0;
+}
+
 int scsi_errno(unsigned response, unsigned status, const uint8_t *sense, unsigned sense_len);
 
 /* ---- scsi_request.c: on the queue's thread ---- */

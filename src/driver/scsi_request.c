@@ -73,10 +73,7 @@ void ringlane_scsi_want_result(struct ringlane_queue *queue, struct ringlane_scs
 	struct scsi_targets *targets;
 	struct scsi_slot *slot;
 
-	result->response = RINGLANE_SCSI_NONE;
-	result->status = SCSI_STATUS_NEVER;
-	result->status_qualifier = 0;
-	result->residual = result->sense_len = 0;
+	scsi_result_preset(result);
 	if (queue->kind != QUEUE_SCSI)
 		return;
 	slot = &queue->scsi.slots[queue->scsi.id_queued];
