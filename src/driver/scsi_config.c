@@ -46,10 +46,10 @@ static int parse_sizes(const struct virtio_scsi_config *wire, uint32_t size,
 		config->sense_size = le32toh(wire->sense_size);
 	if (HAS(size, cdb_size))
 		config->cdb_size = le32toh(wire->cdb_size);
-	if (config->sense_size < SCSI_SENSE_SIZE_MIN || config->sense_size > SCSI_SENSE_SIZE_MAX)
+	if (!scsi_sense_size_is_valid(config->sense_size))
 		return error_set(error, -EPROTO, "sense data of %u bytes are impossible",
 				 config->sense_size);
-	if (config->cdb_size < 16 || config->cdb_size > SCSI_CDB_SIZE_MAX)
+	if (!scsi_cdb_size_is_valid(config->cdb_size))
 		return error_set(error, -EPROTO, "CDBs of %u bytes are impossible",
 				 config->cdb_size);
 	return 0;

@@ -12,8 +12,10 @@
 
 #include <linux/virtio_scsi.h>
 #include <ringlane/ringlane.h>
+#include <stdbool.h>
 #include <stdint.h>
 
+#define SCSI_CDB_SIZE_MIN 16u
 #define SCSI_CDB_SIZE_MAX 260u  /* SPC-4: of a variable length CDB */
 #define SCSI_SENSE_SIZE_MIN 14u /* response code to ASCQ */
 #define SCSI_SENSE_SIZE_MAX 252u
@@ -27,6 +29,16 @@ struct scsi_config {
 	unsigned cdb_size, sense_size;
 	unsigned target_max, lun_max; /* inclusive */
 };
+
+static inline bool scsi_cdb_size_is_valid(unsigned size)
+{
+	return size >= SCSI_CDB_SIZE_MIN && size <= SCSI_CDB_SIZE_MAX;
+}
+
+static inline bool scsi_sense_size_is_valid(unsigned size)
+{
+	return size >= SCSI_SENSE_SIZE_MIN && size <= SCSI_SENSE_SIZE_MAX;
+}
 
 /* The features that this driver can use. */
 uint64_t scsi_features_known(void);

@@ -47,13 +47,24 @@ static int size_set(struct ringlane_device *device, bool has_config, size_t offs
 	return ops->set_config(device->transport, (uint32_t)offset, &wire, sizeof(wire), error);
 }
 
+static int sizes_check(const struct ringlane_options *options, struct error *error)
+{
+	if (options->cdb_size && !scsi_cdb_size_is_valid(options->cdb_size))
+		return error_set(error, -EINVAL, "CDBs of %u bytes: %u to %u are possible",
+				 options->cdb_size, SCSI_CDB_SIZE_MIN, SCSI_CDB_SIZE_MAX);
+	if (options->sense_size && !scsi_sense_size_is_valid(options->sense_size))
+		return error_set(error, -EINVAL, "sense data of %u bytes: %u to %u are possible",
+				 options->sense_size, SCSI_SENSE_SIZE_MIN, SCSI_SENSE_SIZE_MAX);
+	return 0;
+}
+
 static int sizes_choose(struct ringlane_device *device, const struct ringlane_options *options,
 			bool has_config, struct error *error)
 {
 	struct scsi_config *config = &device->scsi.config;
-	int ret = 0;
+	int ret = sizes_check(options, error);
 
-	if (options->cdb_size && options->cdb_size != config->cdb_size) {
+	if (ret == 0 && options->cdb_size && options->cdb_size != config->cdb_size) {
 		config->cdb_size = options->cdb_size;
 		ret = size_set(device, has_config, offsetof(struct virtio_scsi_config, cdb_size),
 			       config->cdb_size, error);

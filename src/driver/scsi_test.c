@@ -226,6 +226,31 @@ static void test_open_when_it_makes_no_sense_then_an_error(void **state)
 	}
 }
 
+static void test_open_when_sizes_are_impossible_then_einval(void **state)
+{
+	static const struct {
+		unsigned cdb, sense;
+		const char *text;
+	} cases[] = {
+		{ 15, 0, "CDBs of 15 bytes: 16 to 260 are possible" },
+		{ 261, 0, "CDBs of 261 bytes: 16 to 260 are possible" },
+		{ 0, 13, "sense data of 13 bytes: 14 to 252 are possible" },
+		{ 0, 253, "sense data of 253 bytes: 14 to 252 are possible" },
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+		const struct fake_scsi_setup setup = { .cdb_size = cases[i].cdb,
+						       .sense_size = cases[i].sense };
+		struct ringlane_options options = one_queue;
+		struct ringlane_error error = { 0 };
+
+		options.cdb_size = cases[i].cdb;
+		options.sense_size = cases[i].sense;
+		assert_int_equal(open_error(&setup, "", &options, &error), -EINVAL);
+		assert_string_equal(error.text, cases[i].text);
+	}
+}
+
 static void test_open_when_no_lun_is_named_nor_there_then_requests_say_enxio(void **state)
 {
 	const struct fake_scsi_setup setup = { .first_lun = 300 };
@@ -517,6 +542,7 @@ int main(void)
 		driver_test(test_open_when_sizes_differ_then_requests_have_them),
 		driver_test(test_open_when_a_command_is_not_answered_then_etimedout),
 		driver_test(test_open_when_the_adapter_dies_at_any_command_then_a_clean_error),
+		driver_test(test_open_when_sizes_are_impossible_then_einval),
 		driver_test(test_open_when_it_makes_no_sense_then_an_error),
 		driver_test(test_open_when_no_lun_is_named_nor_there_then_requests_say_enxio),
 		driver_test(test_functions_when_device_is_a_block_device_then_enotsup),
