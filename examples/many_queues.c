@@ -126,9 +126,10 @@ int main(int argc, char **argv)
 		ret = run(managed, buffer);
 	if (!managed)
 		fprintf(stderr, "many_queues: %s\n", error.text);
-	else if (ret < 0)
-		fprintf(stderr, "many_queues: error %d\n", -ret);
-	else
+	errno = -ret;
+	if (managed && ret < 0)
+		perror("many_queues");
+	else if (managed)
 		print_queues(managed);
 	ringlane_managed_free(managed);
 	ringlane_close(disk);

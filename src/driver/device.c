@@ -92,9 +92,9 @@ int device_config_read(struct ringlane_device *device, struct ringlane_info *inf
 						     &size, error);
 
 	if (ret == -ENOTSUP)
-		return error_set(
-			error, ret,
-			"the back end tells no configuration: the size of its disk is unknown");
+		return error_set(error, ret,
+				 "the back end tells no configuration, so no size: "
+				 "is it a SCSI adapter (vhost-user-scsi:PATH)?");
 	if (ret < 0)
 		return ret;
 	return blk_config_parse(&config, MIN(size, (uint32_t)sizeof(config)), info, error);

@@ -111,7 +111,7 @@ static void test_open_when_there_is_no_config_then_enotsup(void **state)
 {
 	const struct fake_setup setup = { .protocol_features_off = 1ull << VHU_PROTOCOL_CONFIG };
 
-	assert_int_equal(open_fake_error(&setup, "size of its disk"), -ENOTSUP);
+	assert_int_equal(open_fake_error(&setup, "no configuration"), -ENOTSUP);
 }
 
 static void test_open_when_config_is_nonsense_then_eproto(void **state)

@@ -47,7 +47,8 @@ static int parse_sizes(const struct virtio_scsi_config *wire, uint32_t size,
 	if (HAS(size, cdb_size))
 		config->cdb_size = le32toh(wire->cdb_size);
 	if (!scsi_sense_size_is_valid(config->sense_size))
-		return error_set(error, -EPROTO, "sense data of %u bytes are impossible",
+		return error_set(error, -EPROTO,
+				 "sense data of %u bytes are impossible: is it a SCSI adapter?",
 				 config->sense_size);
 	if (!scsi_cdb_size_is_valid(config->cdb_size))
 		return error_set(error, -EPROTO, "CDBs of %u bytes are impossible",

@@ -181,7 +181,7 @@ static void test_open_when_it_makes_no_sense_then_an_error(void **state)
 		  -EPROTO },
 		{ { .has_config = true, .config = { .cdb_size = 0 } },
 		  "",
-		  "sense data of 0 bytes are impossible",
+		  "sense data of 0 bytes are impossible: is it a SCSI adapter?",
 		  -EPROTO },
 		{ { 0 },
 		  "?lun=1",

@@ -55,7 +55,7 @@ static int spread_new_from_lists(const struct map_options *options,
 	int ret;
 
 	if (wanted->queues && wanted->queues != count) {
-		ret = error_set(error, -EINVAL, "%u queues, but %u lists of CPUs", wanted->queues,
+		ret = error_set(error, -EINVAL, "%u queues, but CPU lists for %u", wanted->queues,
 				count);
 	} else if (!lists || !copy) {
 		ret = out_of_memory(error);

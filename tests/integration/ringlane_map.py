@@ -99,7 +99,7 @@ class Map(unittest.TestCase):
         machine = ["--topology=core:8 pu:1", "--queue-cpus=7,0/1-3/5"]
         self.assertEqual(self.masks(*machine), ["0,7", "1-3", "5"])
         self.assertEqual(self.masks(*machine, "--queues=3"), ["0,7", "1-3", "5"])
-        self.assertIn("2 queues, but 3 lists", self.run_bad(*machine, "--queues=2"))
+        self.assertIn("2 queues, but CPU lists for 3", self.run_bad(*machine, "--queues=2"))
         self.assertIn("CPU 1 is given to queue 0 and to queue 1",
                       self.run_bad("--topology=core:8 pu:1", "--queue-cpus=0-1/1"))
 
