@@ -193,7 +193,7 @@ struct ringlane_scsi_command {
  * Queues a command as it is. Its completion's result is 0 when response is OK and status GOOD or CONDITION MET, or one of
  * ringlane_scsi_strerror's; a residual is no error here. A LUN opened read only does not keep commands from writing.
  *
- * Returns 0, or as in ringlane.h: -EAGAIN, -EINVAL, -EFAULT, -EPROTO; -ENOTSUP not a SCSI device.
+ * Returns 0, or as in ringlane.h: -EAGAIN, -EINVAL, -EFAULT, -EPROTO; -ENXIO lun is NULL; -ENOTSUP not a SCSI device.
  */
 RINGLANE_API int ringlane_lun_command(struct ringlane_queue *queue, const struct ringlane_lun *lun,
 				      const struct ringlane_scsi_command *command);

@@ -91,8 +91,10 @@ static int command_check(const struct ringlane_queue *queue, const struct ringla
 {
 	bool has_data = command->direction != RINGLANE_SCSI_NO_DATA;
 
-	if (queue->kind != QUEUE_SCSI || !lun)
+	if (queue->kind != QUEUE_SCSI)
 		return -ENOTSUP;
+	if (!lun)
+		return -ENXIO;
 	if (!command->cdb || !command->cdb_len || command->cdb_len > queue->scsi.cdb_size)
 		return -EINVAL;
 	if ((unsigned)command->attribute > RINGLANE_SCSI_ACA ||

@@ -269,6 +269,9 @@ static void test_open_when_no_lun_is_named_nor_there_then_requests_say_enxio(voi
 	assert_int_equal(ringlane_discard(queue, &range, 1, NULL), -ENXIO);
 	assert_int_equal(ringlane_write_zeroes(queue, &range, 1, 0, NULL), -ENXIO);
 	assert_int_equal(ringlane_get_id(queue, (char *)scsi.buffer, NULL), -ENXIO);
+	assert_int_equal(ringlane_lun_command(queue, ringlane_lun_default(scsi.device),
+					      &(struct ringlane_scsi_command){ 0 }),
+			 -ENXIO);
 	assert_int_equal(ringlane_lun_open(scsi.device, NULL, 0, 300, &lun, NULL), 0);
 	assert_int_equal(test_scsi_finish(&scsi,
 					  ringlane_lun_read(queue, lun, scsi.buffer, 512, 0, NULL)),
