@@ -170,12 +170,12 @@ struct scsi_errand {
 /* The commands of one LUN in one request queue. All zero: nothing is there. Its owner's, but for what is marked. */
 struct scsi_lun_queue {
 	/* for each command */
-	struct block_channel *channel cache_aligned; /* NULL: not opened yet */
+	struct scsi_nexus *nexus cache_aligned; /* set with lun */
+	struct block_channel *channel;          /* NULL: not opened yet */
 	uint32_t slow;  /* anything below that a command must look at: see scsi_lun_queue.c */
 	uint32_t holds; /* atomic, the main thread's: somebody wants the LUN quiet */
 	uint32_t active; /* being executed, sleepers and uses as a peer included; atomic for statistics */
 	uint64_t commands;        /* atomic for statistics */
-	struct scsi_nexus *nexus; /* set with lun */
 	struct scsi_lun *lun;     /* set when the channel is first opened, constant from then on */
 	struct scsi_queue *queue; /* the same */
 

@@ -104,14 +104,26 @@ static slow_path void response_write_spread(struct scsi_request *request, struct
 		response_put_spread(request, at, zeros, MIN(end - at, sizeof(zeros)));
 }
 
+struct sixteen {
+	uint64_t __attribute__((vector_size(16))) bytes;
+};
+
+static inline struct sixteen sixteen_load(const uint8_t *from)
+{
+	struct sixteen sixteen;
+
+	memcpy(&sixteen, from, sizeof(sixteen));
+	return sixteen;
+}
+
+/* By sixteen bytes, which compilers do not see by themselves. */
 static inline bool sense_is_clear(const uint8_t *sense)
 {
-	uint64_t __attribute__((vector_size(16))) parts[6], any;
+	struct sixteen any = sixteen_load(sense);
 
-	static_assert(sizeof(parts) == SCSI_SENSE_SIZE_DEFAULT, "all of it");
-	memcpy(parts, sense, sizeof(parts));
-	any = (parts[0] | parts[1]) | (parts[2] | parts[3]) | (parts[4] | parts[5]);
-	return !(any[0] | any[1]);
+	for (unsigned at = 16; at < SCSI_SENSE_SIZE_DEFAULT; at += 16)
+		any.bytes |= sixteen_load(sense + at).bytes;
+	return !(any.bytes[0] | any.bytes[1]);
 }
 
 /*
@@ -195,6 +207,16 @@ static void request_answer(struct scsi_request *request)
 		request_answer_any(request);
 }
 
+/* Somebody waits for its end, or has ended it. */
+static slow_path void request_done_noticed(struct scsi_request *request, struct scsi_lun_queue *lq)
+{
+	if (request->aborted)
+		scsi_request_refuse(request, request->aborted);
+	else
+		request_answer(request);
+	scsi_lun_queue_ended(lq, request);
+}
+
 /* A command of a LUN. */
 static void request_done(struct scsi_task *task)
 {
@@ -202,12 +224,10 @@ static void request_done(struct scsi_task *task)
 	struct scsi_lun_queue *lq = request->lq;
 
 	store_relaxed(&lq->active, lq->active - 1);
-	if (likely(!request->aborted))
+	if (likely(!lq->slow))
 		request_answer(request);
 	else
-		scsi_request_refuse(request, request->aborted);
-	if (unlikely(lq->slow))
-		scsi_lun_queue_ended(lq, request);
+		request_done_noticed(request, lq);
 }
 
 /* A command without one. Its slot is as it was prepared again. */
@@ -410,41 +430,20 @@ static struct header request_take_plain(struct scsi_request *request)
 	struct iovec *iov = request->base.iov, *response = iov + chain->readable_count;
 	const uint8_t *bytes = iov->iov_base;
 	struct header header = header_read(request, bytes);
+	unsigned readable = chain->readable_count, writable = chain->writable_count;
 
 	cdb_set(task, bytes + SCSI_HEADER_BYTES, SCSI_CDB_SIZE_DEFAULT);
 	__asm__ volatile("" ::: "memory"); /* read once: the guest may write there now */
 	task->out = iov + 1;
-	task->out_count = chain->readable_count - 1;
+	task->out_count = readable - 1;
 	task->in = response + 1;
-	task->in_count = chain->writable_count - 1;
+	task->in_count = writable - 1;
 	task->out_bytes = chain->readable_bytes - PLAIN_HEADER_BYTES;
 	task->in_bytes = chain->writable_bytes - PLAIN_RESPONSE_BYTES;
 	task->cdb_length = SCSI_CDB_SIZE_DEFAULT;
 	request->plain = true;
 	request->response_iov = response;
 	return header;
-}
-
-/* False: the request has been answered. */
-static bool request_parse(struct scsi_request *request, union scsi_layout layout,
-			  struct header *header)
-{
-	const struct scsi_task *task = &request->task;
-	struct header apart;
-
-	if (likely(request_is_plain(request, layout))) {
-		*header = request_take_plain(request);
-	} else {
-		if (!request_take_apart(request, layout, &apart))
-			return false;
-		*header = apart;
-	}
-	/* INOUT is not offered */
-	if (unlikely(task->out_bytes && task->in_bytes)) {
-		scsi_request_refuse(request, VIRTIO_SCSI_S_FAILURE);
-		return false;
-	}
-	return true;
 }
 
 /* ---- execution ---- */
@@ -457,8 +456,8 @@ static slow_path void execute_admitted(struct scsi_request *request, struct scsi
 	scsi_lun_queue_admit(lq, request);
 }
 
-static void execute_on_lun(struct scsi_request *request, struct scsi_lun_queue *lq,
-			   uint8_t attribute)
+static inline void execute_on_lun(struct scsi_request *request, struct scsi_lun_queue *lq,
+				  uint8_t attribute)
 {
 	struct scsi_task *task = &request->task;
 
@@ -507,8 +506,8 @@ find_decoded(struct scsi_request *request, const struct scsi_lun_table *table, s
 }
 
 /* The same. What is found is remembered. */
-static never_inline struct scsi_lun_queue *
-find_lun_queue(struct scsi_request *request, struct scsi_queue *queue, struct header header)
+static struct scsi_lun_queue *find_lun_queue(struct scsi_request *request, struct scsi_queue *queue,
+					     struct header header)
 {
 	/* pairs with scsi_lun.c:table_replace */
 	const struct scsi_lun_table *table = load_acquire(&queue->device->table);
@@ -525,6 +524,33 @@ find_lun_queue(struct scsi_request *request, struct scsi_queue *queue, struct he
 	queue->recent = scsi_lun_queue_of(lun, queue);
 	queue->recent_word = header.lun;
 	return queue->recent;
+}
+
+/* INOUT is not offered. False: the request has been answered. */
+static inline bool direction_is_one(struct scsi_request *request)
+{
+	if (likely(!(request->task.out_bytes && request->task.in_bytes)))
+		return true;
+	scsi_request_refuse(request, VIRTIO_SCSI_S_FAILURE);
+	return false;
+}
+
+static never_inline void execute_found(struct scsi_request *request, struct scsi_queue *queue,
+				       struct header header)
+{
+	struct scsi_lun_queue *lq = find_lun_queue(request, queue, header);
+
+	if (likely(lq))
+		execute_on_lun(request, lq, header.attribute);
+}
+
+static slow_path void execute_any(struct scsi_request *request, struct scsi_queue *queue,
+				  union scsi_layout layout)
+{
+	struct header header;
+
+	if (request_take_apart(request, layout, &header) && direction_is_one(request))
+		execute_found(request, queue, header);
 }
 
 /* What is the same for all that will lie in this slot. */
@@ -547,13 +573,17 @@ void scsi_request_execute(struct lane *lane, struct lane_request *base)
 	struct scsi_request *request = container_of(base, struct scsi_request, base);
 	struct scsi_queue *queue = lane_private(lane);
 	union scsi_layout layout = { .word = load_relaxed(&queue->device->layout.word) };
-	struct scsi_lun_queue *lq = queue->recent;
 	struct header header;
 
-	if (!request_parse(request, layout, &header))
+	if (unlikely(!request_is_plain(request, layout))) {
+		execute_any(request, queue, layout);
 		return;
-	if (unlikely(!lq || header.lun != queue->recent_word))
-		lq = find_lun_queue(request, queue, header);
-	if (likely(lq))
-		execute_on_lun(request, lq, header.attribute);
+	}
+	header = request_take_plain(request);
+	if (unlikely(!direction_is_one(request)))
+		return;
+	if (likely(queue->recent && header.lun == queue->recent_word))
+		execute_on_lun(request, queue->recent, header.attribute);
+	else
+		execute_found(request, queue, header);
 }
