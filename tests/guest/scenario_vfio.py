@@ -238,8 +238,8 @@ class Vfio(Scenario):
     def case_blk_survives_processors_that_go_and_come_a_hundred_times(self):
         return self.check_processors(f"vfio-blk:{BLK}", BLK, TURNS)
 
-    def case_scsi_survives_processors_that_go_and_come(self):
-        return self.check_processors(f"vfio-scsi:{SCSI}?target=0&lun=5", SCSI, TURNS // 4)
+    def case_scsi_survives_processors_that_go_and_come_a_hundred_times(self):
+        return self.check_processors(f"vfio-scsi:{SCSI}?target=0&lun=5", SCSI, TURNS)
 
     # ---- disks that stand still ----
 
