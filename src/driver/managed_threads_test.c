@@ -185,7 +185,9 @@ static void *submit_run(void *opaque)
 		};
 
 		wander(submitter->accepted);
-		if (submitter->accepted - load_acquire(&submitter->done) >= WINDOW) {
+		/* one that is slow may still be out when its sector's turn comes again */
+		if (submitter->accepted - load_acquire(&submitter->done) >= WINDOW ||
+		    load_acquire(&submitter->out[sector])) {
 			submitter_wait(submitter);
 			continue;
 		}
@@ -379,6 +381,80 @@ static void test_load_when_polled_and_reset_then_what_was_accepted_is_done_once(
 	bed_close(&bed);
 }
 
+/* ---- CPUs ---- */
+
+static int no_mask(struct transport *transport, unsigned index, struct error *error)
+{
+	return 0;
+}
+
+/* The kernel has no interrupt for us every other time. */
+static int seldom_unmask(struct transport *transport, unsigned index, struct error *error)
+{
+	static unsigned times;
+
+	return add_relaxed(&times, 1) % 2 ? 0 : error_set(error, -ENOSPC, "no interrupt left");
+}
+
+/* Takes the last CPU away and brings it back, until there is nothing to be done any more. */
+static void *cpus_run(void *opaque)
+{
+	struct bed *bed = opaque;
+	unsigned cpu = CPU_SETSIZE - 1;
+	cpu_set_t mine;
+
+	if (sched_getaffinity(getpid(), sizeof(mine), &mine) < 0)
+		return NULL;
+	while (cpu && !CPU_ISSET(cpu, &mine))
+		cpu--;
+	while (!load_relaxed(&bed->quit)) {
+		ringlane_prepare_offline(bed->managed, cpu, 1);
+		sched_yield();
+		ringlane_finish_online(bed->managed, cpu);
+	}
+	return NULL;
+}
+
+static const struct ringlane_managed_options flighty = { .poll_queues = 2, .quiesce_ms = 1 };
+
+/* The keeper's work is the test's: resets, and a look at the gates whenever there is time. */
+static void test_load_when_cpus_go_and_the_device_is_reset_then_all_is_done_once(void **state)
+{
+	struct ringlane_managed_stats stats;
+	unsigned resets = 0, reset_at = 0;
+	struct transport_ops ops;
+	pthread_t thread;
+	struct bed bed;
+
+	bed_open(&bed, RINGLANE_RELAXED, ROUNDS, &flighty);
+	test_ladder_take(bed.managed);
+	ops = *bed.device->transport->ops;
+	ops.queue_mask = no_mask;
+	ops.queue_unmask = seldom_unmask;
+	bed.device->transport->ops = &ops;
+	assert_int_equal(pthread_create(&thread, NULL, cpus_run, &bed), 0);
+	while (!bed_is_done(&bed)) {
+		if (bed_done(&bed) - reset_at > 8 * FLOWS * WINDOW) {
+			assert_true(managed_reset(bed.managed->keeper));
+			reset_at = bed_done(&bed);
+			resets++;
+		}
+		managed_cpus_look(bed.managed->keeper, clock_ns());
+		sched_yield();
+	}
+	store_relaxed(&bed.quit, true);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_true(resets > 0);
+	bed_join(&bed);
+	bed_check(&bed);
+	for (unsigned i = 0; i < FLOWS; i++)
+		assert_int_equal(load_relaxed(&bed.submitters[i].failed), 0);
+	ringlane_managed_get_stats(bed.managed, &stats);
+	print_message("%u resets, %llu quiesced, %llu orphaned\n", resets,
+		      (unsigned long long)stats.quiesced, (unsigned long long)stats.orphaned);
+	bed_close(&bed);
+}
+
 static void test_stop_when_under_load_then_what_was_accepted_is_done_once(void **state)
 {
 	static const enum ringlane_order orders[] = { RINGLANE_ORDERED, RINGLANE_RELAXED };
@@ -424,6 +500,8 @@ int main(void)
 		cmocka_unit_test(test_load_when_maps_and_gates_change_then_flows_keep_their_order),
 		cmocka_unit_test(
 			test_load_when_polled_and_reset_then_what_was_accepted_is_done_once),
+		cmocka_unit_test(
+			test_load_when_cpus_go_and_the_device_is_reset_then_all_is_done_once),
 		cmocka_unit_test(test_stop_when_under_load_then_what_was_accepted_is_done_once),
 		cmocka_unit_test(
 			test_load_when_the_device_dies_then_what_was_accepted_is_done_once),
