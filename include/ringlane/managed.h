@@ -200,8 +200,8 @@ struct ringlane_request {
 RINGLANE_API int ringlane_managed_submit(struct ringlane_managed *managed,
 					 const struct ringlane_request *requests, unsigned count);
 /**
- * Looks once at the poll queue of the calling CPU, or when that has nothing, at another one, takes up to options.weight
- * completions and calls back. Any thread but in callbacks; never waits. What nobody polls for is done by
+ * Looks once at the poll queue of the calling CPU, and when that has nothing, or now and then, at another one, takes up to
+ * options.weight completions of each and calls back. Any thread but in callbacks; never waits. What nobody polls for is done by
  * a reaper when its deadline has passed, when its queue's CPUs are gone for too long, after a reset, and when the device stops.
  *
  * Returns how many were done, perhaps of other threads.

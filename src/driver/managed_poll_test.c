@@ -146,6 +146,60 @@ static void test_poll_queues_when_one_is_full_then_the_next_is_used(void **state
 	test_managed_close(&it);
 }
 
+/* To the n-th CPU that we may use. False: there are not so many. */
+static bool move_to(const cpu_set_t *mine, unsigned n)
+{
+	unsigned cpu = 0;
+	cpu_set_t there;
+
+	while (cpu < CPU_SETSIZE && (!CPU_ISSET(cpu, mine) || n--))
+		cpu++;
+	if (cpu == CPU_SETSIZE)
+		return false;
+	CPU_ZERO(&there);
+	CPU_SET(cpu, &there);
+	return sched_setaffinity(0, sizeof(there), &there) == 0;
+}
+
+/* Whoever has moved finds something in its new queue at each look, and what it left behind all the same. */
+static void test_poller_when_it_has_moved_then_the_old_queue_is_not_forgotten(void **state)
+{
+	const struct ringlane_options three = { .queues = 3, .timeout_ms = TEST_DEADLINE_MS };
+	const struct ringlane_managed_options options = { .poll_queues = 2 };
+	struct ringlane_request request;
+	struct test_managed it;
+	struct test_tally old;
+	cpu_set_t mine;
+
+	assert_int_equal(sched_getaffinity(0, sizeof(mine), &mine), 0);
+	if (CPU_COUNT(&mine) < 2)
+		skip();
+	test_managed_open(&it, &(struct fake_setup){ 0 }, &three, &options);
+	for (unsigned i = 0; i < it.managed->reaper_count; i++) /* their first looks */
+		reaper_park(&it.managed->reapers[i]);
+	test_tally_init(&old);
+	request = test_request(&it, RINGLANE_OP_READ, 0);
+	request.flags = RINGLANE_POLLED;
+	request.user_data = &old;
+	assert_true(move_to(&mine, 0));
+	test_submit(&it, &request);
+	assert_true(move_to(&mine, 1));
+	request.user_data = &it.tally;
+	for (unsigned i = 1; i <= COUNT; i++) {
+		test_submit(&it, &request);
+		test_until(virtq_driver_has_work(&it.managed->queues[1].queue->ring) +
+				   virtq_driver_has_work(&it.managed->queues[2].queue->ring) ==
+			   1 + !test_tally_wait(&old, 0));
+		assert_true(ringlane_managed_poll(it.managed) >= 1);
+	}
+	assert_int_equal(test_tally_wait(&old, 0), 1);
+	assert_int_equal(sched_setaffinity(0, sizeof(mine), &mine), 0);
+	test_until((ringlane_managed_poll(it.managed), test_tally_wait(&it.tally, 0)) == COUNT);
+	for (unsigned i = 0; i < it.managed->reaper_count; i++)
+		reaper_unpark(&it.managed->reapers[i]);
+	test_managed_close(&it);
+}
+
 static void test_start_when_no_interrupt_queue_would_be_left_then_einval(void **state)
 {
 	struct ringlane_managed_options options = { .poll_queues = 2 };
@@ -267,6 +321,7 @@ static void test_stop_when_a_poller_calls_back_then_it_is_waited_for(void **stat
 	pthread_t poller;
 
 	test_managed_open(&slow.it, &(struct fake_setup){ 0 }, &two, &one_polled);
+	reaper_park(&slow.it.managed->reapers[0]); /* its first look */
 	for (unsigned i = 0; i < 2; i++) {
 		request = test_request(&slow.it, RINGLANE_OP_READ, i);
 		request.flags = RINGLANE_POLLED;
@@ -277,6 +332,7 @@ static void test_stop_when_a_poller_calls_back_then_it_is_waited_for(void **stat
 	test_until(fake_disk_taken(slow.it.disk.fake) == 2);
 	assert_int_equal(pthread_create(&poller, NULL, slow_poll, &slow), 0);
 	test_until(load_acquire(&slow.entered));
+	reaper_unpark(&slow.it.managed->reapers[0]);
 	assert_int_equal(ringlane_managed_stop(slow.it.managed), 0);
 	store_release(&slow.stopped, true);
 	assert_int_equal(test_tally_wait(&slow.it.tally, 0), 2);
@@ -443,6 +499,7 @@ int main(void)
 		driver_test(test_requests_when_of_both_kinds_then_each_has_its_queues),
 		driver_test(test_polled_request_when_there_are_no_poll_queues_then_as_any_other),
 		driver_test(test_poll_queues_when_one_is_full_then_the_next_is_used),
+		driver_test(test_poller_when_it_has_moved_then_the_old_queue_is_not_forgotten),
 		driver_test(test_start_when_no_interrupt_queue_would_be_left_then_einval),
 		driver_test(test_iopoll_when_switched_then_poll_queues_stay_what_they_are),
 		driver_test(test_request_when_late_and_nobody_polls_then_the_ladder_finds_it),

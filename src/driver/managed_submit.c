@@ -322,12 +322,14 @@ static int post_request(struct managed_post *post, const struct managed_request 
 	return -EAGAIN;
 }
 
-/* A thread that has moved since it submitted finds its requests too. */
+#define OWN_LOOKS 16 /* of a queue that always has something, to one of another */
+
+/* A thread that has moved since it submitted finds its requests too, also when there is always something in its new queue. */
 int ringlane_managed_poll(struct ringlane_managed *managed)
 {
 	struct managed_class *class = &managed->classes[RINGLANE_POLL_QUEUES];
 	struct managed_queue *queues = managed->queues + class->first;
-	static __thread unsigned turn;
+	static __thread unsigned turn, looks;
 	int cpu, done;
 
 	if (!class->count)
@@ -335,8 +337,8 @@ int ringlane_managed_poll(struct ringlane_managed *managed)
 	cpu = sched_getcpu();
 	done = reaper_queue_poll(
 		&queues[steer_map_queue(load_acquire(&class->steering.map), MAX(cpu, 0))]);
-	if (!done && class->count > 1)
-		done = reaper_queue_poll(&queues[turn++ % class->count]);
+	if (class->count > 1 && (!done || ++looks % OWN_LOOKS == 0))
+		done += reaper_queue_poll(&queues[turn++ % class->count]);
 	return done;
 }
 
