@@ -17,6 +17,10 @@
 
 #define KEEPER_REPLAYS_MAX 5
 
+#define FOR_EACH_QUEUE(mq, managed)                        \
+	for (struct managed_queue *mq = (managed)->queues; \
+	     mq < (managed)->queues + (managed)->queue_count; mq++)
+
 struct keeper {
 	struct ringlane_managed *managed;
 	int epoll_fd, control_fd;

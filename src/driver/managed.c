@@ -225,16 +225,12 @@ int ringlane_managed_start(struct ringlane_device *device,
 
 /* ---- stopping ---- */
 
-static void queues_close(struct ringlane_managed *managed)
+void managed_queue_close(struct managed_queue *mq, int error)
 {
-	for (unsigned i = 0; i < managed->queue_count; i++) {
-		struct managed_queue *mq = &managed->queues[i];
-
-		pthread_mutex_lock(&mq->lock);
-		if (!mq->closed)
-			store_relaxed(&mq->closed, -ESHUTDOWN);
-		pthread_mutex_unlock(&mq->lock);
-	}
+	pthread_mutex_lock(&mq->lock);
+	if (!mq->closed)
+		store_relaxed(&mq->closed, error);
+	pthread_mutex_unlock(&mq->lock);
 }
 
 static bool reapers_drain(struct ringlane_managed *managed)
@@ -278,7 +274,8 @@ int ringlane_managed_stop(struct ringlane_managed *managed)
 	if (managed_calls_back(managed))
 		return -EDEADLK;
 	store_relaxed(&managed->stopping, true);
-	queues_close(managed);
+	FOR_EACH_QUEUE(mq, managed)
+	managed_queue_close(mq, -ESHUTDOWN);
 	keeper_stop(managed->keeper);
 	managed_flows_try(managed);
 	if (!reapers_drain(managed))

@@ -123,7 +123,6 @@ struct ringlane_managed {
 	cache_aligned bool stopping; /* atomic; set once */
 	bool stopped;                /* owner's thread */
 	uint64_t quiesced, orphaned; /* atomic, written under keeper.lock */
-	int stop_result;
 	pthread_mutex_t flows_lock;
 	struct ringlane_flow *flows;
 	/* those of LUNs, by a hash of the address: published once, whole */
@@ -224,6 +223,8 @@ int managed_closed(const struct ringlane_managed *managed, const struct ringlane
 
 /* managed.c: is the caller in a callback, on whatever thread? */
 bool managed_calls_back(const struct ringlane_managed *managed);
+/* managed.c, any thread: it takes no more requests, for the first reason that is given. */
+void managed_queue_close(struct managed_queue *mq, int error);
 
 /* ---- managed_flow.c: any thread ---- */
 

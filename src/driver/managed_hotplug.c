@@ -24,10 +24,6 @@
 
 #include <errno.h>
 
-#define FOR_EACH_QUEUE(mq, managed)                        \
-	for (struct managed_queue *mq = (managed)->queues; \
-	     mq < (managed)->queues + (managed)->queue_count; mq++)
-
 static void tell(const struct managed_queue *mq, enum ringlane_queue_event event)
 {
 	const struct ringlane_managed_options *options = &mq->managed->options;

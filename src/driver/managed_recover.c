@@ -24,10 +24,6 @@
 #define BACK_OFF_MS_FIRST 5
 #define BACK_OFF_MS_MAX 250
 
-#define FOR_EACH_QUEUE(mq, managed)                        \
-	for (struct managed_queue *mq = (managed)->queues; \
-	     mq < (managed)->queues + (managed)->queue_count; mq++)
-
 /* ---- quiet ---- */
 
 static void quiet_begin(struct keeper *keeper)
@@ -224,14 +220,6 @@ static void queues_sort(struct keeper *keeper, int reason)
 	queue_sort(mq, reason, now_ns);
 }
 
-static void queue_close(struct managed_queue *mq, int error)
-{
-	pthread_mutex_lock(&mq->lock);
-	if (!mq->closed)
-		store_relaxed(&mq->closed, error);
-	pthread_mutex_unlock(&mq->lock);
-}
-
 /* Nothing is replayed after all. in_flight: those of the ring are zombies when it could not be taken back. */
 static void queues_give_up(struct keeper *keeper, int error)
 {
@@ -244,7 +232,7 @@ static void queues_give_up(struct keeper *keeper, int error)
 		while (mq->replay_first)
 			queue_returned_add(mq->queue, replay_pop(mq), -ECONNRESET);
 		zombies += mq->queue->in_flight - mq->queue->returned.count;
-		queue_close(mq, error);
+		managed_queue_close(mq, error);
 	}
 	store_relaxed(&keeper->zombies, zombies);
 }

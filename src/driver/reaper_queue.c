@@ -142,14 +142,6 @@ bool reaper_queue_is_done(const struct managed_queue *mq)
 
 /* ---- the end of a queue ---- */
 
-static void queue_close(struct managed_queue *mq, int error)
-{
-	pthread_mutex_lock(&mq->lock);
-	if (!mq->closed)
-		store_relaxed(&mq->closed, error);
-	pthread_mutex_unlock(&mq->lock);
-}
-
 /* False: the keeper has it, and sees to what is in it. */
 static bool queue_lock(struct managed_queue *mq)
 {
@@ -182,7 +174,7 @@ void reaper_queue_finish(struct managed_queue *mq, int result)
 /* Nothing more will complete. Other queues take over from a broken one; when the device is gone there are none. */
 static void queue_lose(struct managed_queue *mq, struct reaper_batch *batch, int error)
 {
-	queue_close(mq, error);
+	managed_queue_close(mq, error);
 	if (error == -ECONNRESET)
 		queue_finish(mq, batch, error);
 	else
