@@ -140,6 +140,11 @@ static int online_verify(struct ringlane_device *device, struct error *error)
 	return ret;
 }
 
+bool interrupts_is_masked(const struct ringlane_device *device, unsigned queue)
+{
+	return device->transport->ops->queue_vector && vector_of(device, queue).is_off;
+}
+
 int interrupts_mask(struct ringlane_device *device, unsigned queue, struct error *error)
 {
 	struct transport *transport = device->transport;

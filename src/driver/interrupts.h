@@ -26,6 +26,7 @@ static inline bool interrupts_can_be_masked(const struct ringlane_device *device
 	return device->transport->ops->queue_mask != NULL;
 }
 
+bool interrupts_is_masked(const struct ringlane_device *device, unsigned queue);
 int interrupts_mask(struct ringlane_device *device, unsigned queue, struct error *error);
 int interrupts_unmask(struct ringlane_device *device, unsigned queue, struct error *error);
 /* Forgets them; they stay where they are. */

@@ -188,7 +188,7 @@ int keeper_start(struct keeper *keeper, struct error *error)
 	if (ret < 0)
 		return error_set(error, ret, "cannot start the keeper: %s", strerrordesc_np(-ret));
 	keeper->started = true;
-	managed_poll_queues_mask(keeper);
+	managed_interrupts_begin(keeper);
 	pthread_setname_np(keeper->thread, "keeper");
 	return 0;
 }

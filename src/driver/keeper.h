@@ -87,8 +87,11 @@ void managed_ladder_init(struct keeper *keeper);
 void managed_cpus_read(struct keeper *keeper);
 /* Keeper's thread: gates that wait for their requests. True: some do. */
 bool managed_cpus_look(struct keeper *keeper, uint64_t now_ns);
-/* Once, after the keeper's thread has begun: poll queues give their interrupts back to the kernel. */
-void managed_poll_queues_mask(struct keeper *keeper);
+/*
+ * Once, after the keeper's thread has begun: poll queues give their interrupts back to the kernel, and what another managed device before
+ * could not have again is tried for.
+ */
+void managed_interrupts_begin(struct keeper *keeper);
 /* The keeper's thread has ended: interrupts that were given back are had again, and nobody waits for gates any more. */
 void managed_interrupts_return(struct keeper *keeper);
 /* Opens what recovery has closed. */

@@ -250,13 +250,20 @@ bool managed_cpus_look(struct keeper *keeper, uint64_t now_ns)
 	return waits;
 }
 
-void managed_poll_queues_mask(struct keeper *keeper)
+void managed_interrupts_begin(struct keeper *keeper)
 {
+	struct ringlane_device *device = keeper->managed->device;
+
 	pthread_mutex_lock(&keeper->lock);
+	pthread_mutex_lock(&device->lock);
 	FOR_EACH_QUEUE(mq, keeper->managed)
 	if (mq->polled)
 		interrupt_mask(mq);
+	else
+		mq->masked = interrupts_is_masked(device, mq->index);
+	pthread_mutex_unlock(&device->lock);
 	pthread_mutex_unlock(&keeper->lock);
+	keeper_wake(keeper);
 }
 
 void managed_interrupts_return(struct keeper *keeper)

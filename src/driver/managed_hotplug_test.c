@@ -253,6 +253,7 @@ struct rig {
 	bool refuses;                     /* atomic: the kernel has no interrupt for us */
 	bool too_early; /* atomic: somebody was let in without one, or before it was gone */
 	unsigned masks, unmasks; /* atomic */
+	bool off[2];             /* atomic: the queue has no interrupt */
 	unsigned refused;        /* atomic */
 };
 
@@ -274,6 +275,7 @@ static int queue_mask(struct transport *transport, unsigned index, struct error 
 	if (managed && (!queue_is_closed(index) || !load_relaxed(&managed->queues[index].muted)))
 		store_relaxed(&the_rig->too_early, true);
 	add_relaxed(&the_rig->masks, 1);
+	store_relaxed(&the_rig->off[index], true);
 	return 0;
 }
 
@@ -286,7 +288,15 @@ static int queue_unmask(struct transport *transport, unsigned index, struct erro
 	if (!load_relaxed(&the_rig->refused) && !queue_is_closed(index))
 		store_relaxed(&the_rig->too_early, true);
 	add_relaxed(&the_rig->unmasks, 1);
+	store_relaxed(&the_rig->off[index], false);
 	return 0;
+}
+
+static void queue_vector(const struct transport *transport, unsigned index,
+			 struct transport_vector *ret_vector)
+{
+	*ret_vector = (struct transport_vector){ "nowhere", index + 1,
+						 load_relaxed(&the_rig->off[index]) };
 }
 
 /* False: the machine has one CPU for us. */
@@ -429,6 +439,41 @@ test_interrupt_when_the_kernel_refuses_it_then_the_queue_works_all_the_same(void
 	rig_close(&rig);
 }
 
+/* The kernel did not give it back when the device stopped. The next managed device finds that out, and does without. */
+static void
+test_interrupt_when_refused_at_the_stop_then_the_next_start_does_without_it(void **state)
+{
+	struct ringlane_managed_options options = { .policy = RINGLANE_POLICY_PICKED,
+						    .interrupts = RINGLANE_INTERRUPTS_LEAVE };
+	struct ringlane_request request;
+	struct rig rig;
+
+	if (!rig_open(&rig, 0))
+		skip();
+	rig.ops.queue_vector = queue_vector;
+	rig_go(&rig);
+	test_until(load_relaxed(&rig.masks) == 1);
+	store_relaxed(&rig.refuses, true);
+	store_release(&rig.managed, NULL);
+	ringlane_managed_free(rig.it.managed);
+	assert_true(load_relaxed(&rig.refused) > 0);
+	options.cpus = rig.cpus.both;
+	test_managed_start(&rig.it, &options);
+	fake_disk_set_trick(rig.it.disk.fake, FAKE_LOSES_CALL);
+	request = test_request(&rig.it, RINGLANE_OP_READ, 0);
+	request.queue = load_relaxed(&rig.off[1]);
+	for (unsigned i = 1; i <= COUNT; i++) {
+		test_submit(&rig.it, &request);
+		assert_int_equal(test_tally_wait(&rig.it.tally, i), i);
+	}
+	fake_disk_set_trick(rig.it.disk.fake, FAKE_HONEST);
+	store_relaxed(&rig.refuses, false);
+	test_until(load_relaxed(&rig.unmasks) == 1);
+	rig_submit(&rig, COUNT);
+	test_managed_close(&rig.it);
+	cpus_free(&rig.cpus);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -443,6 +488,8 @@ int main(void)
 		driver_test(test_interrupt_when_its_queue_is_polled_then_it_is_freed_until_the_end),
 		driver_test(
 			test_interrupt_when_the_kernel_refuses_it_then_the_queue_works_all_the_same),
+		driver_test(
+			test_interrupt_when_refused_at_the_stop_then_the_next_start_does_without_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
