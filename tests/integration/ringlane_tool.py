@@ -265,14 +265,6 @@ class Bench(Case):
         failed = self.run_bad("bench", self.uri, "--managed", "--queues=1", "--poll-queues=1")
         self.assertEqual(failed, "ringlane bench: 1 poll queues of 1: at least one must have an interrupt")
 
-    def test_requests_when_they_take_too_long_then_the_report_says_what_was_done(self):
-        self.serve(filters=["driver=delay,node-name=top,file=n,latency-ns=300000000"])
-        words = ["--managed", "--queues=1", "--rw=randread", "--size=4k"]
-        report = self.bench(*words, "--timeout=50ms")
-        self.assertRegex(report, r"(?m)^  looks at a ring: [1-9]\d*$")
-        self.assertNotIn("not given back", report)
-        self.assertNotIn("looks at a ring", self.bench(*words))
-
     def test_what_the_disk_cannot_when_asked_then_one_line(self):
         self.serve(queues=2, more=",logical-block-size=4096")
         cases = [
@@ -450,6 +442,14 @@ class Failures(Case):
         self.assertGreaterEqual(job["read"]["clat_ns"]["min"], 2000000)
         self.assertEqual(sum(job["latency_us"].values()) + sum(job["latency_ns"].values()) + job["latency_ms"]["2"], 0)
         self.assertAlmostEqual(sum(job["latency_ms"].values()), 100, delta=0.01)
+
+    def test_requests_when_they_take_too_long_then_the_report_says_what_was_done(self):
+        self.serve(filters=["driver=delay,node-name=top,file=n,latency-ns=300000000"])
+        words = ["--managed", "--queues=1", "--rw=randread", "--size=4k"]
+        report = self.bench(*words, "--timeout=50ms")
+        self.assertRegex(report, r"(?m)^  looks at a ring: [1-9]\d*$")
+        self.assertNotIn("not given back", report)
+        self.assertNotIn("looks at a ring", self.bench(*words))
 
 
 class Layout(Case):
