@@ -104,7 +104,6 @@ static int round_run(struct ringlane_managed *managed, uint8_t *out, uint8_t *in
 int main(int argc, char **argv)
 {
 	const struct ringlane_managed_options options = { .reconnect_ms = 30000 };
-	const struct ringlane_options device_options = { .queues = 2 };
 	struct ringlane_managed_stats stats;
 	struct ringlane_managed *managed;
 	struct ringlane_device *device;
@@ -116,7 +115,7 @@ int main(int argc, char **argv)
 
 	if (argc < 3)
 		return 2;
-	if (ringlane_open(argv[1], &device_options, &device, &error) < 0 ||
+	if (ringlane_open(argv[1], NULL, &device, &error) < 0 ||
 	    ringlane_managed_start(device, &options, &managed, &error) < 0) {
 		fprintf(stderr, "%s\n", error.text);
 		return 1;
