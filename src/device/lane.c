@@ -90,7 +90,7 @@ static void request_prefetch(const struct lane_impl *lane, const struct lane_req
 	if (lane->ops->answer_first && chain->writable_count) {
 		const uint8_t *answer = request->iov[chain->readable_count].iov_base;
 		prefetch_for_write(answer);
-		prefetch_for_write(answer + CACHE_LINE);
+		__builtin_prefetch(answer + CACHE_LINE); /* sense data, seldom written */
 	} else if (chain->last_writable)
 		prefetch_for_write(chain->last_writable);
 	__builtin_prefetch(request->iov[0].iov_base);
