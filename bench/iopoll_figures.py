@@ -37,10 +37,7 @@ def figure_iopoll(bench):
 
     `weight N`: the interrupt schedules a poll, queues take turns of at most N completions. `off`: each interrupt drains its queue.
     `adaptive`: polls on while completions are dense, one interrupt for several otherwise. CPU is what the driver's process used, 1 is one CPU.
-    The share is that of the queue with most completions over that of the queue with fewest.
-
-    A turn that was full is followed by another one without an interrupt. With weight 1 each turn that found something is full, so at
-    depth 1 the queue is polled on, and that, not the small turn, is what is fast there."""
+    The share is that of the queue with most completions over that of the queue with fewest."""
     sock = bench.socket()
     rows = {}
     with null_disk(bench, sock):
