@@ -37,9 +37,9 @@ static void resize_drained(struct drain *drain, void *opaque)
 	struct error error = { 0 };
 	int result = block_node_resize(resize->node, resize->size, &error);
 
-	block_node_unref(resize->node);
 	server_check_sizes(resize->server);
 	drain_end(drain);
+	block_node_unref(resize->node);
 	command_answer(resize->call, result, &error);
 	free(resize);
 }

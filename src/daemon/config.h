@@ -109,6 +109,7 @@ struct export_spec {
 	/* the server's */
 	struct export *export;  /* once it is made */
 	uint16_t relative_port; /* of an adapter; 0: none yet */
+	bool joined;            /* drains that were there when it came */
 	bool leaving;           /* somebody wants it to end */
 	bool ended;             /* its socket is closed: it goes when its devices have gone */
 };

@@ -18,6 +18,7 @@ struct shown_disk {
 	uint64_t told_size;
 	unsigned users;      /* devices */
 	unsigned drains;     /* that were asked for and not released */
+	bool joined;         /* those that were there when it came: one of them */
 	struct device *last; /* waits until the disk is gone */
 };
 
@@ -31,7 +32,10 @@ struct device {
 };
 
 struct devices_drain {
-	unsigned out; /* answers, and one for the asking itself */
+	LIST_ENTRY(devices_drain) next;
+	struct devices *devices;
+	const struct block_node *node; /* the caller's, until the release */
+	unsigned out;                  /* answers, and one for the asking itself */
 	void (*done)(struct devices_drain *drain, void *opaque);
 	void *opaque;
 	unsigned count;
@@ -41,6 +45,7 @@ struct devices_drain {
 struct devices {
 	struct devices_config config;
 	TAILQ_HEAD(, shown_disk) disks;
+	LIST_HEAD(, devices_drain) drains; /* that are not released */
 };
 
 struct devices *devices_new(const struct devices_config *config)
@@ -51,6 +56,7 @@ struct devices *devices_new(const struct devices_config *config)
 		return NULL;
 	devices->config = *config;
 	TAILQ_INIT(&devices->disks);
+	LIST_INIT(&devices->drains);
 	return devices;
 }
 
@@ -121,6 +127,25 @@ static int check_wwn(const struct shown_disk *disk, const struct device_spec *sp
 		scsi_unit_serial(unit), other->node->name);
 }
 
+static bool is_drained(const struct devices *devices, const struct block_node *node)
+{
+	const struct devices_drain *drain;
+
+	LIST_FOREACH(drain, &devices->drains, next)
+	if (block_node_lies_on(node, drain->node))
+		return true;
+	return false;
+}
+
+static void join_drains(struct shown_disk *disk)
+{
+	if (!is_drained(disk->devices, disk->node))
+		return;
+	disk->joined = true;
+	disk->drains++;
+	scsi_disk_begin_drained(disk->disk);
+}
+
 static void discarded(void *opaque)
 {
 	free(opaque);
@@ -148,6 +173,7 @@ static int make_disk(struct devices *devices, struct block_node *node,
 		scsi_disk_free(disk->disk, discarded, disk);
 		return result;
 	}
+	join_drains(disk);
 	TAILQ_INSERT_TAIL(&devices->disks, disk, next);
 	*ret_disk = disk;
 	return 0;
@@ -335,8 +361,11 @@ bool devices_drain(struct devices *devices, const struct block_node *node,
 
 	if (!drain)
 		return false;
+	drain->devices = devices;
+	drain->node = node;
 	drain->done = done;
 	drain->opaque = opaque;
+	LIST_INSERT_HEAD(&devices->drains, drain, next);
 	TAILQ_FOREACH(disk, &devices->disks, next)
 	if (block_node_lies_on(disk->node, node) && disk->users) {
 		disk->drains++;
@@ -349,14 +378,33 @@ bool devices_drain(struct devices *devices, const struct block_node *node,
 	return true;
 }
 
+static void release_disk(struct shown_disk *disk)
+{
+	scsi_disk_release(disk->disk);
+	disk->drains--;
+	end_unused_disk(disk);
+}
+
+static void release_joined(struct devices *devices)
+{
+	struct shown_disk *disk, *next;
+
+	for (disk = TAILQ_FIRST(&devices->disks); disk; disk = next) {
+		next = TAILQ_NEXT(disk, next);
+		if (!disk->joined || is_drained(devices, disk->node))
+			continue;
+		disk->joined = false;
+		release_disk(disk);
+	}
+}
+
 void devices_release(struct devices_drain *drain)
 {
 	unsigned i;
 
-	for (i = 0; i < drain->count; i++) {
-		scsi_disk_release(drain->disks[i]->disk);
-		drain->disks[i]->drains--;
-		end_unused_disk(drain->disks[i]);
-	}
+	LIST_REMOVE(drain, next);
+	for (i = 0; i < drain->count; i++)
+		release_disk(drain->disks[i]);
+	release_joined(drain->devices);
 	free(drain);
 }

@@ -44,7 +44,8 @@ struct scsi_unit *device_unit(const struct device *device);
 void devices_check_sizes(struct devices *devices);
 /*
  * Holds back the commands of all disks that show this node or one that lies on it: done when none is being executed, perhaps before
- * this returns; it is followed by devices_release(), in done or later. False: no memory, nothing has happened.
+ * this returns; it is followed by devices_release(), in done or later. False: no memory, nothing has happened. A disk that is added
+ * meanwhile is held back from its start.
  */
 bool devices_drain(struct devices *devices, const struct block_node *node,
 		   void (*done)(struct devices_drain *drain, void *opaque), void *opaque);

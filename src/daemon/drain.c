@@ -1,11 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* See drain.h: an answer from each export that shows the node, one from all SCSI disks, and one for the asking itself. */
+/*
+ * See drain.h: an answer from each export that shows the node, one from all SCSI disks, and one for the asking itself.
+ *
+ * An export that comes while its node is drained has nothing in flight, and is made drained (spec->joined). It is let go when no drain
+ * covers its node any more; drains that begin later count it as they do the others. device.c does the same with disks.
+ */
 #include "daemon/drain.h"
 
 #include <stdlib.h>
 
 struct drain {
-	unsigned out; /* answers */
+	LIST_ENTRY(drain) next;
+	struct server *server;
+	const struct block_node *node; /* the caller's, until the end */
+	unsigned out;                  /* answers */
 	void (*done)(struct drain *drain, void *opaque);
 	void *opaque;
 	struct devices_drain *devices;
@@ -69,6 +77,8 @@ bool drain_begin(struct server *server, const struct block_node *node,
 
 	if (!drain)
 		return false;
+	drain->server = server;
+	drain->node = node;
 	drain->done = done;
 	drain->opaque = opaque;
 	collect_exports(drain, server, node);
@@ -77,18 +87,44 @@ bool drain_begin(struct server *server, const struct block_node *node,
 		free(drain);
 		return false;
 	}
+	LIST_INSERT_HEAD(&server->drains, drain, next);
 	for (i = 0; i < drain->count; i++)
 		export_drain(drain->exports[i].export, &drain->exports[i].drain);
 	answered(drain);
 	return true;
 }
 
+bool drain_covers(const struct server *server, const struct block_node *node)
+{
+	const struct drain *drain;
+
+	LIST_FOREACH(drain, &server->drains, next)
+	if (block_node_lies_on(node, drain->node))
+		return true;
+	return false;
+}
+
+static void release_joined(struct server *server)
+{
+	struct export_spec *spec;
+
+	STAILQ_FOREACH(spec, &server->config->exports, next)
+	{
+		if (!spec->joined || drain_covers(server, export_node(spec->export)))
+			continue;
+		spec->joined = false;
+		export_release(spec->export);
+	}
+}
+
 void drain_end(struct drain *drain)
 {
 	unsigned i;
 
+	LIST_REMOVE(drain, next);
 	devices_release(drain->devices);
 	for (i = 0; i < drain->count; i++)
 		export_release(drain->exports[i].export);
+	release_joined(drain->server);
 	free(drain);
 }

@@ -328,6 +328,8 @@ int export_new(const struct export_config *config, struct export **ret_export, s
 	export->finish.fn = finish_close;
 	export->read_on.fn = read_on;
 	STAILQ_INIT(&export->drains);
+	if (config->drained)
+		export_begin_drained(export);
 	export->queue_count = count;
 	export->told_size = type->size ? type->size(export) : 0;
 	result = map_queues(export, error);

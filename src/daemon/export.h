@@ -24,6 +24,7 @@ struct export_config {
 	struct iothreads *iothreads;
 	struct block_node *node; /* NULL: an adapter, whose disks come by themselves */
 	uint16_t relative_port;  /* 1 …: of an adapter, among all */
+	bool drained;            /* from the start, until export_release() */
 	/* No client is there, and none can come any more. */
 	void (*ended)(struct export *export, void *opaque);
 	void *opaque;

@@ -85,6 +85,13 @@ static void quiet_step(struct export *export)
 		loop_defer(export->loop, &export->finish);
 }
 
+void export_begin_drained(struct export *export)
+{
+	assert(export->quiet == EXPORT_RUNS && export->state == EXPORT_ENDED);
+	export->quiet = EXPORT_QUIET;
+	export->drained = 1;
+}
+
 bool export_lanes_are_held(const struct export *export)
 {
 	return export->quiet == EXPORT_HOLDING || export->quiet == EXPORT_QUIET;

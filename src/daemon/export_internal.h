@@ -80,6 +80,8 @@ struct export
 const struct vhu_backend_ops *export_backend_ops(void);
 /* Sends a stop to each lane that runs; false when there is none. lanes_done is called when the last one has answered. */
 bool export_stop_lanes(struct export *export, void (*done)(struct export *export, int result));
+/* Nobody is connected: quiet, as after an export_drain() that was answered. */
+void export_begin_drained(struct export *export);
 /* A lane that is made now is made held. */
 bool export_lanes_are_held(const struct export *export);
 /* Frees lanes and lets go of IOThreads and memory: all lanes are stopped. */

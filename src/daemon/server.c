@@ -12,6 +12,7 @@
 #include "base/fd.h"
 #include "daemon/blockdev.h"
 #include "daemon/commands.h"
+#include "daemon/drain.h"
 #include "daemon/log.h"
 #include "mem/fault.h"
 
@@ -212,6 +213,7 @@ int server_make_export(struct server *server, struct export_spec *spec, struct e
 		return error_set(error, -EROFS, "Cannot export read-only node '%s' as writable",
 				 config.node->name);
 	config.relative_port = spec->relative_port;
+	config.drained = spec->joined = config.node && drain_covers(server, config.node);
 	return export_new(&config, &spec->export, error);
 }
 
@@ -284,6 +286,7 @@ int server_new(struct config *config, struct server **ret_server, struct error *
 	if (!server)
 		return error_set(error, -ENOMEM, "out of memory");
 	server->config = config;
+	LIST_INIT(&server->drains);
 	server->signal_fd = server->fault_fd = server->pidfile.fd = -1;
 	server_end_init(server);
 	result = open_loop(server, error);

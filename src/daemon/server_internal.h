@@ -21,6 +21,7 @@ struct server {
 	struct iothreads *iothreads;
 	struct block_graph *graph;
 	struct devices *devices;
+	LIST_HEAD(, drain) drains; /* that have not ended */
 	struct monitors *monitors;
 	struct qmp_handler *handlers;
 	struct pidfile pidfile;

@@ -93,6 +93,8 @@ void scsi_lun_get_address(const struct scsi_lun *lun, uint16_t *ret_target, uint
  */
 void scsi_disk_drain(struct scsi_disk *disk, void (*done)(void *opaque), void *opaque);
 void scsi_disk_release(struct scsi_disk *disk);
+/* A new disk, which no LUN shows yet: as after a drain that was answered. */
+void scsi_disk_begin_drained(struct scsi_disk *disk);
 /* The size of the node has changed: unit attention, and PARAM_CHANGE to drivers that took CHANGE. */
 void scsi_disk_capacity_changed(struct scsi_disk *disk);
 

@@ -237,6 +237,14 @@ void scsi_disk_drain(struct scsi_disk *disk, void (*done)(void *opaque), void *o
 	disk_step(disk);
 }
 
+void scsi_disk_begin_drained(struct scsi_disk *disk)
+{
+	assert(disk->phase == SCSI_DISK_RUNS && TAILQ_EMPTY(&disk->luns) &&
+	       !disk_is_wanted_quiet(disk));
+	disk->phase = SCSI_DISK_QUIET;
+	disk->drained = 1;
+}
+
 void scsi_disk_release(struct scsi_disk *disk)
 {
 	assert(loop_is_mine(disk->loop) && disk->drained > 0);

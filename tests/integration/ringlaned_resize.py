@@ -124,6 +124,110 @@ class Resize(Case):
                     return
         self.fail("the neighbour was never served while the disk was drained")
 
+    def windows(self):
+        """One is used when the disk is cut, the other one comes meanwhile and lies beyond the new end."""
+        return [
+            *self.disk(1_000_000_000),
+            *("--blockdev", "raw,node-name=low,file=slow,size=512K"),
+            *("--blockdev", "raw,node-name=high,file=slow,offset=2M,size=1M"),
+        ]
+
+    def begin_cut(self, monitor):
+        """Of the disk under both: it goes on until a request of the low one is done."""
+        self.wait_in_flight(monitor, 1)
+        return self.begin_resize(SMALL)
+
+    def finish_cut(self, thread):
+        self.assertTrue(thread.is_alive(), "the disk was cut before the other one was used")
+        thread.join()
+
+    def test_export_when_added_while_its_disk_is_drained_then_held_and_refused(self):
+        other = self.folder / "other"
+        _, monitor = self.with_monitor(*self.windows(), *self.export("low"))
+        with FrontEnd(self.socket) as front:
+            used = front.set_up().start()
+            used.put(WRITE, INSIDE, b"l" * 512)
+            used.kick()
+            thread = self.begin_cut(monitor)
+            self.add_export(monitor, "e1", other)
+            with FrontEnd(other) as late:
+                ring = late.set_up().start()
+                number = ring.put(WRITE, 0, b"h" * 512)
+                ring.kick()
+                self.finish_cut(thread)
+                used.wait(1)
+                ring.wait(1)
+                self.assertEqual((used.status(0), ring.status(number)), (OK, IOERR))
+                self.assertEqual(self.file_size(), SMALL)
+                resize(monitor, LARGE)
+                self.assertEqual(ring.run(WRITE, 0, b"h" * 512)[0], OK)
+
+    def add_export(self, monitor, name, path):
+        address = {"type": "unix", "path": str(path)}
+        options = {"type": "vhost-user-blk", "id": name, "node-name": "high", "writable": True, "addr": address}
+        monitor.run("block-export-add", **options)
+
+    def test_export_when_added_and_removed_while_drained_then_gone_afterwards(self):
+        other = self.folder / "other"
+        daemon, monitor = self.with_monitor(*self.windows(), *self.export("low"))
+        with FrontEnd(self.socket) as front:
+            used = front.set_up().start()
+            used.put(WRITE, INSIDE, b"l" * 512)
+            used.kick()
+            thread = self.begin_cut(monitor)
+            self.add_export(monitor, "e1", other)
+            with FrontEnd(other) as late:
+                late.set_up().start().put(WRITE, 0, b"h" * 512)
+                late.rings[0].kick()
+                monitor.run("block-export-del", id="e1", mode="hard")
+                self.finish_cut(thread)
+            monitor.wait_event("BLOCK_EXPORT_DELETED", id="e1")
+            self.assertEqual(self.file_size(), SMALL)
+        self.assert_ends(daemon)
+
+    def test_lun_when_added_while_its_disk_is_drained_then_held_and_refused(self):
+        adapter = f"vhost-user-scsi,id=e0,addr.type=unix,addr.path={self.socket},num-queues=2"
+        low = "scsi-hd,drive=low,bus=e0.0,scsi-id=0,lun=0"
+        _, monitor = self.with_monitor(*self.windows(), "--export", adapter, "--device", low)
+        write = [0x2A, 0, 0, 0, 0, 0, 0, 0, 1, 0]
+        with ScsiFrontEnd(self.socket, queues=2) as front:
+            used, late = front.start_all()
+            used.settle()
+            low = used.put_command(write, b"l" * 512)
+            used.kick()
+            thread = self.begin_cut(monitor)
+            monitor.run("device_add", driver="scsi-hd", id="late", drive="high", bus="e0.0", lun=1, **{"scsi-id": 0})
+            numbers = [late.put_command(write, b"h" * 512, lun=1) for _ in range(IN_FLIGHT)]
+            late.kick()
+            self.finish_cut(thread)
+            used.wait(used.next)
+            late.wait(late.next)
+            self.assertEqual(used.answer(low).outcome, (0, 0))
+            # the attention of a LUN that is new, then MEDIUM or HARDWARE ERROR
+            keys = [(late.answer(number).attention or [None])[0] for number in numbers]
+            self.assertEqual((keys[0], set(keys[1:]) <= {3, 4}), (6, True), keys)
+            self.assertEqual(self.file_size(), SMALL)
+            resize(monitor, LARGE)
+            late.settle(lun=1)
+            self.assertEqual(late.write(0, b"h" * 512, lun=1).outcome, (0, 0))
+
+    def test_lun_when_added_and_removed_while_drained_then_gone_afterwards(self):
+        adapter = f"vhost-user-scsi,id=e0,addr.type=unix,addr.path={self.socket},num-queues=2"
+        low = "scsi-hd,drive=low,bus=e0.0,scsi-id=0,lun=0"
+        daemon, monitor = self.with_monitor(*self.windows(), "--export", adapter, "--device", low)
+        with ScsiFrontEnd(self.socket, queues=2) as front:
+            used, _ = front.start_all()
+            used.settle()
+            used.put_command([0x2A, 0, 0, 0, 0, 0, 0, 0, 1, 0], b"l" * 512)
+            used.kick()
+            thread = self.begin_cut(monitor)
+            monitor.run("device_add", driver="scsi-hd", id="late", drive="high", bus="e0.0")
+            monitor.run("device_del", id="late")
+            self.finish_cut(thread)
+            monitor.wait_event("DEVICE_DELETED", device="late")
+            monitor.run("blockdev-del", **{"node-name": "high"})
+        self.assert_ends(daemon)
+
     def test_drain_when_client_and_export_go_then_it_ends_and_they_too(self):
         daemon, monitor = self.with_monitor(*self.disk(300_000_000), *self.export("slow"))
         for size in (SMALL, LARGE):
