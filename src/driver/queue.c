@@ -151,7 +151,7 @@ static int ring_init(struct ringlane_queue *queue, const struct queue_setup *set
 
 	queue->lines = (void *)(shared + at.lines);
 	queue->wire = shared + at.lines;
-	queue->wire_response = (uint32_t)wire_make(setup).request;
+	queue->wire_responses = queue->wire + wire_make(setup).request;
 	queue->wire_shift = (uint8_t)__builtin_ctzl(wire_make(setup).stride);
 	queue->scsi.scratch = shared + at.scratch;
 	queue->ranges = setup->has_ranges ? (void *)(shared + at.ranges) : NULL;
@@ -196,6 +196,8 @@ static struct ringlane_queue *queue_alloc(const struct queue_setup *setup,
 		.kind = setup->kind,
 		.scsi = { .cdb_size = setup->cdb_size,
 			  .sense_size = setup->sense_size,
+			  .request_bytes = SCSI_HEADER_BYTES + setup->cdb_size,
+			  .response_bytes = SCSI_RESPONSE_BYTES + setup->sense_size,
 			  .slots = (void *)(block + at_scsi_slots),
 			  .targets = (void *)(block + at_targets),
 			  .stash = (void *)(block + at_stash),

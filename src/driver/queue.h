@@ -68,10 +68,11 @@ struct queue_scsi {
 	/* set up once */
 	const struct ringlane_lun *lun; /* of the functions that name none; NULL: there is none */
 	uint16_t cdb_size, sense_size;
-	uint8_t *scratch;                  /* shared memory: QUEUE_SCRATCH_BYTES */
-	struct scsi_slot *slots;           /* by id */
-	struct scsi_targets *targets;      /* by id */
-	struct ringlane_completion *stash; /* reaped while something else was waited for */
+	uint32_t request_bytes, response_bytes; /* with these */
+	uint8_t *scratch;                       /* shared memory: QUEUE_SCRATCH_BYTES */
+	struct scsi_slot *slots;                /* by id */
+	struct scsi_targets *targets;           /* by id */
+	struct ringlane_completion *stash;      /* reaped while something else was waited for */
 	/* written for each request */
 	uint64_t tag;       /* of the last one */
 	uint16_t id_queued; /* its id */
@@ -96,7 +97,7 @@ struct ringlane_queue {
 	uint64_t shared_delta;       /* from an address in the shared memory to the device's */
 	struct queue_line *lines;    /* shared memory, by id: of virtio-blk */
 	uint8_t *wire;               /* the same of the others: a request, then its response */
-	uint32_t wire_response;      /* bytes from a request to its response */
+	uint8_t *wire_responses;     /* the first of those responses */
 	uint8_t wire_shift;          /* 1 << this to the next request */
 	struct queue_ranges *ranges; /* shared memory, by id; NULL when no request has ranges */
 	void **user_data;            /* by id */
@@ -126,7 +127,7 @@ static inline uint8_t *queue_request(const struct ringlane_queue *queue, unsigne
 
 static inline uint8_t *queue_response(const struct ringlane_queue *queue, unsigned id)
 {
-	return queue_request(queue, id) + queue->wire_response;
+	return queue->wire_responses + ((size_t)id << queue->wire_shift);
 }
 
 /* The device's address of what lies in the queue's part of the shared memory. */

@@ -90,7 +90,7 @@ enum scsi_kind {
 
 /* A request that is out; the device cannot reach it. Small, so that many share a line. */
 struct scsi_slot {
-	uint8_t kind;
+	uint16_t kind;      /* as wide as this, so that the first three are one word to be stored */
 	uint8_t attentions; /* how often it was sent again */
 	bool has_targets;
 	uint32_t data_bytes;

@@ -31,10 +31,10 @@ static inline void scsi_response_preset(uint8_t *bytes)
 }
 
 /* What comes behind the first 16 bytes of a CDB, when that is not 16 bytes of nothing. */
-static slow_path void scsi_header_fill_rest(uint8_t *to, size_t size, const uint8_t *bytes,
-					    unsigned count)
+static slow_path void scsi_cdb_rest_fill(const struct ringlane_queue *queue, uint8_t *to,
+					 const uint8_t *bytes, unsigned count)
 {
-	memset(to, 0, size);
+	memset(to, 0, queue->scsi.cdb_size - sizeof(struct scsi_cdb));
 	if (count)
 		memcpy(to, bytes, count);
 }
@@ -46,17 +46,16 @@ static inline void scsi_header_fill(struct ringlane_queue *queue, uint8_t *bytes
 	struct le64 tag = le64_make(++queue->scsi.tag);
 	struct le32 attribute = le32_make(request->attribute); /* the byte too many is the CDB's */
 	uint8_t *rest = bytes + SCSI_HEADER_BYTES + sizeof(request->cdb);
-	size_t rest_size = queue->scsi.cdb_size - sizeof(request->cdb);
 
 	memcpy(bytes, &request->address, 8);
 	memcpy(bytes + 8, &tag, 8);
 	memcpy(bytes + 16, &attribute, 4);
 	memcpy(bytes + SCSI_HEADER_BYTES, &request->cdb.words[0], 8);
 	memcpy(bytes + SCSI_HEADER_BYTES + 8, &request->cdb.words[1], 8);
-	if (likely(rest_size == 16 && !request->cdb_rest_len))
-		memset(rest, 0, 16);
+	if (likely(queue->scsi.cdb_size == VIRTIO_SCSI_CDB_DEFAULT_SIZE && !request->cdb_rest_len))
+		memset(rest, 0, VIRTIO_SCSI_CDB_DEFAULT_SIZE - sizeof(request->cdb));
 	else
-		scsi_header_fill_rest(rest, rest_size, request->cdb_rest, request->cdb_rest_len);
+		scsi_cdb_rest_fill(queue, rest, request->cdb_rest, request->cdb_rest_len);
 }
 
 /* See scsi_request_add (scsi.h). */
@@ -64,26 +63,25 @@ static always_inline int scsi_chain_add(struct ringlane_queue *queue, struct vir
 					const struct scsi_request *request)
 {
 	uint16_t head = queue->ring.free_head, id;
-	uint8_t *header = queue_request(queue, head), *response = header + queue->wire_response;
+	uint8_t *header = queue_request(queue, head), *response = queue_response(queue, head);
 	bool data_in = request->direction == RINGLANE_SCSI_DATA_IN;
 	unsigned out = data_in ? 1 : 1 + request->segments;
 	unsigned in = data_in ? 1 + request->segments : 1;
-	uint64_t header_addr = queue_shared_addr(queue, header);
 	struct scsi_slot *slot;
 	int ret;
 
 	scsi_header_fill(queue, header, request);
 	scsi_response_preset(response);
-	sg[0] = (struct virtq_sg){ header_addr, SCSI_HEADER_BYTES + queue->scsi.cdb_size };
-	sg[out] = (struct virtq_sg){ header_addr + queue->wire_response,
-				     SCSI_RESPONSE_BYTES + queue->scsi.sense_size };
+	sg[0] = (struct virtq_sg){ queue_shared_addr(queue, header), queue->scsi.request_bytes };
+	sg[out] =
+		(struct virtq_sg){ queue_shared_addr(queue, response), queue->scsi.response_bytes };
 	ret = virtq_driver_add(&queue->ring, sg, out, in, &id);
 	if (unlikely(ret < 0))
 		return ret == -ENOSPC ? -EAGAIN : ret;
 	assert(id == head);
 	slot = &queue->scsi.slots[id];
 	slot->kind =
-		(uint8_t)request->kind; /* by member: nothing is put together in memory first */
+		(uint16_t)request->kind; /* by member: nothing is put together in memory first */
 	slot->attentions = 0;
 	slot->has_targets = request->targets.data || request->targets.result;
 	slot->data_bytes = request->data_bytes;

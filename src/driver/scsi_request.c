@@ -4,8 +4,9 @@
  * response with its sense data alone, then data from the device.
  *
  * Theory of operation. As in blk.c, the id of a chain finds all that belongs to it. `response` and `status` are preset to what no
- * device writes; the response is read once, `response` counts before `status`, and status before sense data; lengths are cut to
- * what there is room for. The usual end, good and nothing missing, is three loads and a compare.
+ * device writes; `response` counts before `status`, and status before sense data; lengths are cut to what there is room for. The
+ * usual end, good and nothing missing, is three loads and a compare; where it is not that, the response is read again, once, and
+ * only what it says then counts.
  *
  * Commands that somebody waits for (scsi_sync.c) go through the same ring. Whoever reaps ends them; what else is reaped while
  * one is waited for lies in the stash until ringlane_reap is called.
@@ -37,7 +38,7 @@ struct response {
 	uint32_t codes; /* status_qualifier, status, response */
 };
 
-static inline struct response response_load(const uint8_t *bytes)
+static struct response response_load(const uint8_t *bytes)
 {
 	const uint32_t *words = (const uint32_t *)bytes;
 
@@ -48,9 +49,13 @@ static inline struct response response_load(const uint8_t *bytes)
 	};
 }
 
-static inline bool response_is_good(struct response response)
+/* Good, without sense data, and nothing is missing. The status_qualifier tells nothing of a good status. */
+static inline bool response_is_good(const uint8_t *bytes)
 {
-	return !(response.sense_len | response.residual | response.codes >> 16);
+	const uint32_t *words = (const uint32_t *)bytes;
+	const uint16_t *codes = (const uint16_t *)(bytes + 10); /* status, response */
+
+	return !(load_relaxed(&words[0]) | load_relaxed(&words[1]) | load_relaxed(codes));
 }
 
 int scsi_request_add(struct ringlane_queue *queue, struct virtq_sg *sg,
@@ -236,8 +241,9 @@ enum end {
 
 /* Just taken, from a chain of so many descriptors, and not simply good. */
 static slow_path enum end request_end(struct ringlane_queue *queue, uint16_t id, unsigned descs,
-				      struct response response, int *ret_result)
+				      int *ret_result)
 {
+	const struct response response = response_load(queue_response(queue, id));
 	const struct scsi_slot *slot = &queue->scsi.slots[id];
 	bool check = (response.codes >> 16) == SCSI_STATUS_CHECK_CONDITION;
 
@@ -290,26 +296,29 @@ static int ring_reap(struct ringlane_queue *queue, struct ringlane_completion *c
 	int took = 0;
 
 	responses_prefetch(queue, max);
-	while (count < max && again < queue->ring.size) {
+	while (count < max) {
 		uint16_t id, free_before = queue->ring.free_count;
 		struct ringlane_completion *completion = &completions[count];
-		struct response response;
-		enum end end = END_COMPLETION;
+		enum end end;
 		uint32_t written;
 
 		took = virtq_driver_take(&queue->ring, &id, &written);
 		if (took <= 0)
 			break;
-		response = response_load(queue_response(queue, id));
 		completion->user_data = queue->user_data[id];
 		completion->result = 0;
-		if (unlikely(!response_is_good(response) ||
-			     queue->scsi.slots[id].kind > SCSI_PLAIN))
-			end = request_end(queue, id, queue->ring.free_count - free_before, response,
-					  &completion->result);
+		if (likely(response_is_good(queue_response(queue, id)) &&
+			   queue->scsi.slots[id].kind <= SCSI_PLAIN)) {
+			count++;
+			continue;
+		}
+		end = request_end(queue, id, queue->ring.free_count - free_before,
+				  &completion->result);
 		count += end == END_COMPLETION;
 		ours += end == END_OURS;
 		again += end == END_AGAIN;
+		if (again == queue->ring.size)
+			break;
 	}
 	if (unlikely(again))
 		ringlane_submit(queue);

@@ -232,6 +232,20 @@ static void test_wanted_result_when_there_is_no_bad_answer_then_it_says_none(voi
 	test_scsi_close(&scsi);
 }
 
+static void test_wanted_result_when_good_with_a_qualifier_then_it_says_none(void **state)
+{
+	struct test_scsi scsi = open_for(&(struct fake_scsi_answer){ .qualifier = 0x1234 });
+	struct ringlane_scsi_result result;
+
+	for (unsigned i = 0; i < 2; i++) { /* a read and a write */
+		assert_int_equal(block_request(&scsi, i), 0);
+		ringlane_scsi_want_result(scsi.queue, &result);
+		assert_int_equal(test_scsi_finish(&scsi, 0), 0);
+		assert_int_equal(result.response, RINGLANE_SCSI_NONE);
+	}
+	test_scsi_close(&scsi);
+}
+
 /* The response before was a good one. */
 static void test_result_when_nothing_was_written_then_that_is_no_success(void **state)
 {
@@ -542,6 +556,7 @@ int main(void)
 		driver_test(test_wanted_result_when_a_block_request_fails_then_it_has_the_sense),
 		driver_test(test_wanted_result_when_bytes_are_missing_then_it_says_how_many),
 		driver_test(test_wanted_result_when_there_is_no_bad_answer_then_it_says_none),
+		driver_test(test_wanted_result_when_good_with_a_qualifier_then_it_says_none),
 		driver_test(test_result_when_nothing_was_written_then_that_is_no_success),
 		driver_test(test_requests_when_lun_has_attentions_then_they_are_sent_again),
 		driver_test(test_request_when_attentions_never_end_then_erestart),

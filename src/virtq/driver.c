@@ -37,8 +37,9 @@ int virtq_driver_init(struct virtq_driver *q, const struct virtq_config *config,
 	return -EINVAL;
 }
 
-int virtq_driver_add(struct virtq_driver *q, const struct virtq_sg *sg, unsigned out, unsigned in,
-		     uint16_t *ret_head)
+/* Inline, as are the functions that it calls: on the path of each request. */
+inline int virtq_driver_add(struct virtq_driver *q, const struct virtq_sg *sg, unsigned out,
+			    unsigned in, uint16_t *ret_head)
 {
 	switch (q->layout) {
 	case VIRTQ_SPLIT:
@@ -84,7 +85,7 @@ unsigned virtq_driver_peek(struct virtq_driver *q, uint16_t *ids, unsigned max)
 	__builtin_unreachable();
 }
 
-int virtq_driver_take(struct virtq_driver *q, uint16_t *ret_head, uint32_t *ret_written)
+inline int virtq_driver_take(struct virtq_driver *q, uint16_t *ret_head, uint32_t *ret_written)
 {
 	switch (q->layout) {
 	case VIRTQ_SPLIT:

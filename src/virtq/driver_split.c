@@ -42,84 +42,71 @@ void virtq_driver_init_split(struct virtq_driver *q, uint16_t base)
 
 /* ---- submitting ---- */
 
-/* What has been written of a chain. */
+/*
+ * Where a chain is written to, and what has been written of it. What is read for each descriptor is here, in registers, because a
+ * store into the ring may change the queue for all that the compiler knows.
+ */
 struct put {
-	struct virtq_desc *last; /* descriptor */
+	struct virtq_desc *descs;              /* of the ring, or the table */
+	const struct virtq_driver_slot *slots; /* for descriptors of the ring */
+	struct virtq_desc *last;
 	uint64_t last_high;
 	uint64_t bytes; /* of the part that was written last */
 };
 
-static inline void put_desc(struct virtq_desc *desc, const struct virtq_sg *sg, uint16_t flags,
-			    uint16_t next, struct put *put)
-{
-	put->last = desc;
-	put->last_high = desc_high(sg->len, flags, next);
-	put->bytes += sg->len;
-	desc_store(desc, sg->addr, put->last_high);
-}
-
-/* All were written as if another one followed. */
-static inline void put_end(const struct put *put)
-{
-	desc_store_high(put->last, put->last_high & ~desc_high(0, VRING_DESC_F_NEXT, 0));
-}
-
-/* One part into descriptors of the ring from the stack of free ones. Returns the one on top of it afterwards. */
-static inline uint16_t put_direct(struct virtq_driver *q, uint16_t index, const struct virtq_sg *sg,
-				  unsigned count, uint16_t flags, struct put *put)
+/*
+ * One part, each descriptor as if another one followed: in descriptors from the stack of free ones, or in entries of a table.
+ * Returns the one that comes behind.
+ */
+static always_inline uint16_t put_part(struct put *put, bool table, uint16_t index,
+				       const struct virtq_sg *sg, unsigned count, uint16_t flags)
 {
 	put->bytes = 0;
 	for (unsigned i = 0; i < count; i++) {
-		uint16_t next = q->slots[index].next;
+		uint16_t next = table ? (uint16_t)(index + 1) : put->slots[index].next;
 
-		put_desc(&q->memory.desc[index], &sg[i], flags, next, put);
+		put->last = &put->descs[index];
+		put->last_high = desc_high(sg[i].len, flags, next);
+		put->bytes += sg[i].len;
+		desc_store(put->last, sg[i].addr, put->last_high);
 		index = next;
 	}
 	return index;
 }
 
-/* One part into entries of a table. Returns the number of the entry behind it. */
-static inline uint16_t put_indirect(struct virtq_desc *table, uint16_t index,
-				    const struct virtq_sg *sg, unsigned count, uint16_t flags,
-				    struct put *put)
+/* *ret_bytes may be written by the device. */
+static always_inline uint16_t put_chain(struct put *put, bool table, uint16_t index,
+					const struct virtq_sg *sg, unsigned out, unsigned in,
+					uint64_t *ret_bytes)
 {
-	put->bytes = 0;
-	for (unsigned i = 0; i < count; i++, index++)
-		put_desc(&table[index], &sg[i], flags, index + 1, put);
+	const uint16_t flags = VRING_DESC_F_NEXT;
+
+	index = put_part(put, table, index, sg, out, flags);
+	index = put_part(put, table, index, sg + out, in, flags | VRING_DESC_F_WRITE);
+	desc_store_high(put->last, put->last_high & ~desc_high(0, VRING_DESC_F_NEXT, 0));
+	*ret_bytes = put->bytes;
 	return index;
 }
 
-/* Nothing is taken from the stack yet. Returns its top afterwards; *ret_bytes may be written by the device. */
-static uint16_t chain_put_direct(struct virtq_driver *q, const struct virtq_sg *sg, unsigned out,
-				 unsigned in, uint64_t *ret_bytes)
+/* Nothing is taken from the stack yet. Returns its top afterwards. */
+static always_inline uint16_t chain_put_direct(struct virtq_driver *q, const struct virtq_sg *sg,
+					       unsigned out, unsigned in, uint64_t *ret_bytes)
 {
-	const uint16_t flags = VRING_DESC_F_NEXT;
-	struct put put = { 0 };
-	uint16_t rest;
+	struct put put = { .descs = q->memory.desc, .slots = q->slots };
 
-	rest = put_direct(q, q->free_head, sg, out, flags, &put);
-	rest = put_direct(q, rest, sg + out, in, flags | VRING_DESC_F_WRITE, &put);
-	put_end(&put);
-	*ret_bytes = put.bytes;
-	return rest;
+	return put_chain(&put, false, q->free_head, sg, out, in, ret_bytes);
 }
 
 /* The same with the table that belongs to the top of the stack. */
-static uint16_t chain_put_indirect(struct virtq_driver *q, const struct virtq_sg *sg, unsigned out,
-				   unsigned in, uint64_t *ret_bytes)
+static never_inline uint16_t chain_put_indirect(struct virtq_driver *q, const struct virtq_sg *sg,
+						unsigned out, unsigned in, uint64_t *ret_bytes)
 {
 	size_t first = (size_t)q->free_head * q->table_len;
-	struct virtq_desc *table = &q->tables[first];
-	const uint16_t flags = VRING_DESC_F_NEXT;
-	struct put put = { 0 };
-	uint16_t rest;
+	struct put put = { .descs = &q->tables[first] };
+	uint16_t count = put_chain(&put, true, 0, sg, out, in, ret_bytes);
 
-	rest = put_indirect(table, 0, sg, out, flags, &put);
-	rest = put_indirect(table, rest, sg + out, in, flags | VRING_DESC_F_WRITE, &put);
-	put_end(&put);
-	desc_store(&q->memory.desc[q->free_head], q->tables_addr + first * sizeof(*table),
-		   desc_high(rest * (uint32_t)sizeof(*table), VRING_DESC_F_INDIRECT, 0));
-	*ret_bytes = put.bytes;
+	desc_store(&q->memory.desc[q->free_head], q->tables_addr + first * sizeof(*put.descs),
+		   desc_high(count * (uint32_t)sizeof(*put.descs), VRING_DESC_F_INDIRECT, 0));
 	return q->slots[q->free_head].next;
 }
 
@@ -130,8 +117,9 @@ static inline bool chain_goes_indirect(const struct virtq_driver *q, unsigned co
 	return count > DIRECT_DESCS_MAX || q->free_count < 2 * count;
 }
 
-int virtq_driver_add_split(struct virtq_driver *q, const struct virtq_sg *sg, unsigned out,
-			   unsigned in, uint16_t *ret_head)
+/* Inline: the path of reads and writes takes it in, with the numbers of descriptors that it knows. */
+inline int virtq_driver_add_split(struct virtq_driver *q, const struct virtq_sg *sg, unsigned out,
+				  unsigned in, uint16_t *ret_head)
 {
 	unsigned count = out + in, taken = count;
 	uint16_t head = q->free_head, rest;
@@ -203,37 +191,41 @@ static int used_refresh(struct virtq_driver *q)
 
 unsigned virtq_driver_peek_split(struct virtq_driver *q, uint16_t *ids, unsigned max)
 {
+	const struct virtq_used_elem *ring = q->memory.used->ring;
+	uint16_t mask = q->mask, first = q->used_next; /* kept, as in struct put */
 	unsigned count;
 
-	if (unlikely(q->broken) || (q->used_next == q->used_seen && used_refresh(q) <= 0))
+	if (unlikely(q->broken) || (first == q->used_seen && used_refresh(q) <= 0))
 		return 0;
-	count = MIN(max, (unsigned)ring_distance(q->used_next, q->used_seen));
+	count = MIN(max, (unsigned)ring_distance(first, q->used_seen));
 	for (unsigned i = 0; i < count; i++)
-		ids[i] = le32toh(load_relaxed(
-				 &q->memory.used->ring[(q->used_next + i) & q->mask].id.raw)) &
-			 q->mask;
+		ids[i] = le32toh(load_relaxed(&ring[(first + i) & mask].id.raw)) & mask;
 	return count;
 }
 
 /* The chain's descriptors go back onto the stack in their old order. */
-static void chain_free(struct virtq_driver *q, uint16_t head)
+static inline void chain_free(struct virtq_driver *q, uint16_t head)
 {
-	uint16_t count = q->slots[head].count, tail = head;
+	struct virtq_driver_slot *slots = q->slots;
+	uint16_t count = slots[head].count, tail = head;
 
-	for (unsigned i = 1; i < count; i++)
-		tail = q->slots[tail].next;
+	for (unsigned left = count; left > 1; left--)
+		tail = slots[tail].next;
 	/* the next chain goes there */
 	prefetch_for_write(&q->memory.desc[head]);
 	prefetch_for_write(&q->memory.desc[tail]);
-	q->slots[tail].next = q->free_head;
-	q->slots[head].count = 0;
+	slots[tail].next = q->free_head;
+	slots[head].count = 0;
 	q->free_head = head;
 	q->free_count += count;
 }
 
-int virtq_driver_take_split(struct virtq_driver *q, uint16_t *ret_head, uint32_t *ret_written)
+/* Inline as virtq_driver_add_split. */
+inline int virtq_driver_take_split(struct virtq_driver *q, uint16_t *ret_head,
+				   uint32_t *ret_written)
 {
 	const struct virtq_used_elem *elem;
+	const struct virtq_driver_slot *slot;
 	uint32_t id, written;
 
 	if (unlikely(q->broken))
@@ -249,13 +241,14 @@ int virtq_driver_take_split(struct virtq_driver *q, uint16_t *ret_head, uint32_t
 	written = le32toh(load_relaxed(&elem->len.raw));
 	if (unlikely(id >= q->size))
 		return driver_break(q, "a used entry names no descriptor");
-	if (unlikely(!q->slots[id].count))
+	slot = &q->slots[id];
+	if (unlikely(!slot->count))
 		return driver_break(q, "a used entry names a chain that is not outstanding");
-	if (unlikely(written > q->slots[id].writable)) {
+	if (unlikely(written > slot->writable)) {
 		if (!q->lengths_are_vague)
 			return driver_break(
 				q, "a used entry says that more was written than there is room");
-		written = q->slots[id].writable;
+		written = slot->writable;
 	}
 	q->used_next++;
 	chain_free(q, (uint16_t)id);
