@@ -28,14 +28,19 @@ static void request_take(struct lane_impl *lane, struct lane_request *request)
 	store_relaxed(&lane->in_flight, lane->in_flight + 1);
 }
 
-static void request_release(struct lane_impl *lane, struct lane_request *request)
+static inline void slot_give_back(struct lane_impl *lane, struct lane_request *request)
 {
-	struct lane_map *map = request->map;
-
 	lane->taken[request->chain.head] = 0;
 	request->next_free = lane->free;
 	lane->free = request;
 	store_relaxed(&lane->in_flight, lane->in_flight - 1);
+}
+
+static void request_release(struct lane_impl *lane, struct lane_request *request)
+{
+	struct lane_map *map = request->map;
+
+	slot_give_back(lane, request);
 	if (unlikely(--map->in_flight == 0 && map != lane->map))
 		lane_map_free(map);
 }
@@ -57,18 +62,33 @@ void lane_flush(struct lane_impl *lane)
 	loop_signal_raise(&lane->call);
 }
 
-/* inline: for link-time optimisation, because it is called once for each request */
-inline void lane_complete(struct lane_request *request, uint32_t written)
+/* Outside of a batch, or the last one of an old map. */
+static never_inline void complete_any(struct lane_impl *lane, struct lane_request *request,
+				      uint32_t written)
 {
-	struct lane_impl *lane = lane_impl(request->lane);
-
 	request_release(lane, request);
 	if (likely(!lane->q.broken)) {
 		virtq_device_push(&lane->q, request->chain.head, written);
 		lane->pushed++;
 	}
-	if (!lane->batching && !lane->turn_end.queued)
+	if (!lane->batch_map && !lane->turn_end.queued)
 		loop_defer(lane->loop, &lane->turn_end);
+}
+
+/* inline: for link-time optimisation, because it is called once for each request. What needs no other function is done here */
+inline void lane_complete(struct lane_request *request, uint32_t written)
+{
+	struct lane_impl *lane = lane_impl(request->lane);
+	struct lane_map *map = request->map;
+
+	if (unlikely(map != lane->batch_map)) {
+		complete_any(lane, request, written);
+		return;
+	}
+	slot_give_back(lane, request);
+	map->in_flight--;
+	virtq_device_push(&lane->q, request->chain.head, written); /* nothing when it broke */
+	lane->pushed++;
 }
 
 void lane_fail(struct lane_request *request, const char *reason)
@@ -154,7 +174,7 @@ static void run_batch(struct lane_impl *lane)
 	struct lane_request *group[LANE_PUBLISH];
 	uint64_t bytes = 0;
 
-	lane->batching = true;
+	lane->batch_map = lane->map;
 	for (unsigned left = LANE_BATCH / LANE_PUBLISH; left > 0; left--) {
 		unsigned count = pop_group(lane, group, &bytes);
 
@@ -164,7 +184,7 @@ static void run_batch(struct lane_impl *lane)
 		if (left > 1 && lane->pushed > 0)
 			virtq_device_publish(&lane->q);
 	}
-	lane->batching = false;
+	lane->batch_map = NULL;
 	lane_flush(lane);
 	lane_count(lane, batches, 1);
 }

@@ -72,7 +72,8 @@ struct lane_impl {
 	unsigned in_flight;
 	unsigned pushed; /* since the last call decision */
 	enum lane_state state;
-	bool batching;           /* execute() is running: the batch publishes, not the turn's end */
+	/* execute() is running, with this map: the batch publishes, not the turn's end. NULL: it is not */
+	struct lane_map *batch_map;
 	struct lane_stats stats; /* store_relaxed; read by anybody */
 	struct virtq_device q cache_aligned;
 
