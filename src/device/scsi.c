@@ -202,7 +202,7 @@ const struct lane_ops *scsi_lane_ops(unsigned index)
 		.prepare = scsi_request_prepare,
 		.start = request_lane_start,
 		.stop = request_lane_stop,
-		.execute = scsi_request_execute,
+		.execute = scsi_transfer_execute,
 	};
 
 	if (index == SCSI_QUEUE_CTRL)

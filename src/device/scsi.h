@@ -98,7 +98,7 @@ void scsi_disk_begin_drained(struct scsi_disk *disk);
 /* The size of the node has changed: unit attention, and PARAM_CHANGE to drivers that took CHANGE. */
 void scsi_disk_capacity_changed(struct scsi_disk *disk);
 
-/* For people: relaxed counts. */
+/* For people: relaxed counts. commands: that have begun, uses by an EXTENDED COPY included. */
 struct scsi_lun_stats {
 	uint64_t commands;
 	unsigned in_flight, held;

@@ -4,7 +4,8 @@
  *
  * scsi.c           the adapter: features, reset, which loop serves which queue, lane operations
  * scsi_config.c    the configuration space
- * scsi_request.c   one request, from its chain to its response
+ * scsi_transfer.c  one request on the way that nearly all take: READ and WRITE that nothing stands in the way of
+ * scsi_request.c   any other, from its chain to its response
  * scsi_lun_queue.c the commands of one LUN in one request queue: who runs, who is held back, who is aborted
  * scsi_lun.c       LUNs and the table in which lanes find them
  * scsi_disk.c      disks: drain, exclusive commands, PREEMPT AND ABORT
@@ -174,15 +175,15 @@ struct scsi_lun_queue {
 	struct block_channel *channel;          /* NULL: not opened yet */
 	uint32_t slow;  /* anything below that a command must look at: see scsi_lun_queue.c */
 	uint32_t holds; /* atomic, the main thread's: somebody wants the LUN quiet */
-	uint32_t active; /* being executed, sleepers and uses as a peer included; atomic for statistics */
-	uint64_t commands;        /* atomic for statistics */
+	/* commands, sleepers and uses as a peer included; atomic for statistics. What has begun and not ended is active */
+	uint64_t begun, ended;
 	struct scsi_lun *lun;     /* set when the channel is first opened, constant from then on */
 	struct scsi_queue *queue; /* the same */
 
 	/* seldom */
-	uint32_t held_count; /* atomic for statistics */
-	uint32_t asleep;     /* wait for their turn to be alone */
-	bool ordered;        /* an ORDERED command is being executed */
+	uint32_t held_count;          /* atomic for statistics */
+	uint32_t asleep;              /* wait for their turn to be alone */
+	struct scsi_request *ordered; /* the ORDERED command that is being executed */
 	bool stepping, granting;
 	bool served; /* the main thread's while no fan-out is out: its sleepers' abort_marked is being served */
 	struct scsi_request *held_first, *held_last;
@@ -257,25 +258,34 @@ struct scsi_request {
 	uint8_t aborted; /* VIRTIO_SCSI_S_ABORTED, _RESET: its answer, whatever comes */
 	uint8_t state;
 	bool asked; /* WAITS_MARKED: before the question that is out */
-	bool plain; /* the response has the default size and lies in one piece: the first entry */
-	struct iovec *response_iov;
 	struct scsi_task task;
 	/* seldom */
-	uint8_t target;          /* of one without a LUN */
-	uint16_t sense_size;     /* these three of one that is not plain */
+	uint8_t target; /* of one without a LUN */
+	/* where the response goes; not set on the way of scsi_transfer.c */
+	struct iovec *response_iov;
 	unsigned response_count; /* whole entries before response_last */
+	uint16_t sense_size;
 	struct iovec response_last;
 	struct scsi_request *next; /* held, asleep */
 	struct scsi_part *part;    /* waits for its end */
 };
 
 void scsi_request_prepare(struct lane *lane, struct lane_request *base);
+void scsi_transfer_execute(struct lane *lane, struct lane_request *base); /* whatever it is */
 void scsi_request_execute(struct lane *lane, struct lane_request *base);
 /* Answers without the target: never begun. */
 void scsi_request_refuse(struct scsi_request *request, uint8_t response);
 
 /* ---- lun queues: the owner's loop ---- */
 
+static inline void scsi_lun_queue_begin(struct scsi_lun_queue *lq)
+{
+	store_relaxed(&lq->begun, lq->begun + 1);
+}
+static inline void scsi_lun_queue_end(struct scsi_lun_queue *lq)
+{
+	store_release(&lq->ended, lq->ended + 1); /* whoever sees it sees what has begun */
+}
 struct scsi_lun_queue *scsi_lun_queue_of(struct scsi_lun *lun, const struct scsi_queue *queue);
 int scsi_lun_queue_open(struct scsi_lun *lun, struct scsi_queue *queue);
 void scsi_lun_queue_close(struct scsi_lun_queue *lq);

@@ -444,9 +444,11 @@ void scsi_lun_get_stats(const struct scsi_lun *lun, struct scsi_lun_stats *ret_s
 	*ret_stats = (struct scsi_lun_stats){ 0 };
 	for (unsigned i = 0; i < lun->device->num_queues; i++) {
 		const struct scsi_lun_queue *lq = &lun->queues[i];
+		uint64_t ended = load_acquire(&lq->ended); /* not more than have begun */
+		uint64_t begun = load_relaxed(&lq->begun);
 
-		ret_stats->commands += load_relaxed(&lq->commands);
-		ret_stats->in_flight += load_relaxed(&lq->active);
+		ret_stats->commands += begun;
+		ret_stats->in_flight += (unsigned)(begun - ended);
 		ret_stats->held += load_relaxed(&lq->held_count);
 	}
 }

@@ -2,7 +2,7 @@
 /*
  * The commands of one LUN in one request queue.
  *
- * Theory of operation. In the common case a command is counted (active), executed and counted off: lq->holds and lq->slow are 0.
+ * Theory of operation. In the common case a command is counted (begun), executed and counted again (ended): lq->holds and lq->slow are 0.
  * holds is the main thread's: somebody wants the LUN quiet (drain, exclusive command, reset), and what comes waits in a list. slow is
  * not 0 when
  *
@@ -27,6 +27,11 @@
  * All of it on the loop that owns the queue, but for what struct scsi_work says of the main thread.
  */
 #include "device/scsi_internal.h"
+
+static uint64_t active(const struct scsi_lun_queue *lq)
+{
+	return lq->begun - lq->ended;
+}
 
 static void lun_queue_update(struct scsi_lun_queue *lq)
 {
@@ -95,8 +100,8 @@ static void lun_queue_run(struct scsi_lun_queue *lq, struct scsi_request *reques
 {
 	request->state = SCSI_REQUEST_RUNS;
 	if (request->task.attribute == SCSI_ORDERED)
-		lq->ordered = true;
-	store_relaxed(&lq->active, lq->active + 1);
+		lq->ordered = request;
+	scsi_lun_queue_begin(lq);
 	lun_queue_update(lq);
 	scsi_task_execute(&request->task);
 }
@@ -108,7 +113,7 @@ static bool may_run(const struct scsi_lun_queue *lq, const struct scsi_request *
 	if (request->task.attribute == SCSI_HEAD_OF_QUEUE)
 		return true;
 	if (request->task.attribute == SCSI_ORDERED)
-		return lq->active == 0;
+		return active(lq) == 0;
 	return !lq->ordered;
 }
 
@@ -148,9 +153,9 @@ static bool part_is_met(const struct scsi_lun_queue *lq, const struct scsi_part 
 	case SCSI_PART_ENDS:
 		return part->left == 0 && !older_waits;
 	case SCSI_PART_QUIET:
-		return lq->active == lq->asleep;
+		return active(lq) == lq->asleep;
 	case SCSI_PART_EMPTY:
-		return lq->active == 0 && !lq->held_first;
+		return active(lq) == 0 && !lq->held_first;
 	}
 	__builtin_unreachable();
 }
@@ -300,8 +305,8 @@ void scsi_lun_queue_resume_marked(struct scsi_lun_queue *lq)
 
 void scsi_lun_queue_ended(struct scsi_lun_queue *lq, struct scsi_request *request)
 {
-	if (request->task.attribute == SCSI_ORDERED)
-		lq->ordered = false;
+	if (lq->ordered == request)
+		lq->ordered = NULL;
 	if (request->part)
 		request->part->left--;
 	request->part = NULL;
@@ -415,7 +420,10 @@ static void announce_release(struct scsi_part *part)
 
 static bool nothing_runs(const struct scsi_part *part)
 {
-	return load_acquire(&part->lq->active) == 0; /* pairs with loop_is_asleep */
+	uint64_t ended = load_acquire(&part->lq->ended); /* pairs with loop_is_asleep */
+
+	/* read in this order: what begins meanwhile is seen, or sees what was announced */
+	return load_relaxed(&part->lq->begun) == ended;
 }
 
 static bool nothing_waits(const struct scsi_part *part)
@@ -511,7 +519,7 @@ void scsi_lun_queue_close(struct scsi_lun_queue *lq)
 
 	if (!lq->channel)
 		return;
-	assert(lq->active == 0 && !lq->held_first);
+	assert(active(lq) == 0 && !lq->held_first);
 	link = &lq->queue->open;
 	while (*link != lq)
 		link = &(*link)->next_open;
@@ -522,12 +530,12 @@ void scsi_lun_queue_close(struct scsi_lun_queue *lq)
 
 void scsi_lun_queue_use(struct scsi_lun_queue *lq)
 {
-	store_relaxed(&lq->active, lq->active + 1);
+	scsi_lun_queue_begin(lq);
 }
 
 void scsi_lun_queue_put(struct scsi_lun_queue *lq)
 {
-	store_relaxed(&lq->active, lq->active - 1);
+	scsi_lun_queue_end(lq);
 	if (lq->slow)
 		lun_queue_step(lq);
 }

@@ -120,6 +120,25 @@ static void test_command_when_disk_fails_then_sense(void **state)
 	scsi_spy_let_go(&world->spies[0], 0, -EIO);
 	scsi_wait(world, !chain->out);
 	scsi_assert_sense(chain, SCSI_MEDIUM_ERROR, SCSI_ASC_UNRECOVERED_READ_ERROR);
+	assert_int_equal(scsi_residual(chain), 512);
+	assert_int_equal(chain->written, RESPONSE);
+}
+
+static void test_command_when_disk_was_made_smaller_then_out_of_range(void **state)
+{
+	struct scsi_world *world = *state;
+	struct scsi_spy *spy = &world->spies[0];
+	struct scsi_chain *chain;
+
+	spy->later = true;
+	chain = scsi_submit(world, &(struct scsi_command){ .cdb = { WRITE_10, [5] = 7, [8] = 2 },
+							   .out_bytes = 1024 });
+	scsi_wait(world, spy->held_count == 1);
+	store_relaxed(&spy->node->size, 8 * 512);
+	scsi_spy_let_go(spy, 0, -EIO);
+	scsi_wait(world, !chain->out);
+	scsi_assert_sense(chain, SCSI_ILLEGAL_REQUEST, SCSI_ASC_LBA_OUT_OF_RANGE);
+	assert_int_equal(scsi_residual(chain), 1024);
 }
 
 /* Of the same slot. */
@@ -486,6 +505,7 @@ int main(void)
 		request_case(test_read_when_buffer_is_shorter_then_overrun),
 		request_case(test_command_when_refused_then_sense),
 		request_case(test_command_when_disk_fails_then_sense),
+		request_case(test_command_when_disk_was_made_smaller_then_out_of_range),
 		request_case(test_command_when_the_one_before_had_sense_then_none),
 		request_case(test_request_when_cut_anywhere_then_the_same),
 		request_case(test_write_when_cut_anywhere_then_the_data_arrives),

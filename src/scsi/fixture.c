@@ -376,7 +376,7 @@ void scsi_run_start(struct scsi_fixture *fixture, struct scsi_run *run, enum scs
 	task->out_bytes = data->out_bytes;
 	task->in_bytes = data->in_bytes;
 	task->done = run_done;
-	scsi_task_execute(task);
+	scsi_fixture_execute(run);
 }
 
 void scsi_run_wait(struct scsi_run *run)

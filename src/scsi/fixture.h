@@ -64,6 +64,7 @@ struct scsi_fixture {
 	enum scsi_attribute attribute;
 	bool well_known, without_unit; /* how the next commands are addressed */
 	unsigned target_unit;          /* index of the unit that they go to */
+	unsigned planned_count;        /* commands that went the short way */
 
 	/* what the task asked of the others */
 	bool hold_exclusive,
@@ -122,6 +123,8 @@ struct scsi_run_data {
 void scsi_run_start(struct scsi_fixture *fixture, struct scsi_run *run, enum scsi_who who,
 		    const uint8_t *cdb, size_t cdb_bytes, const struct scsi_run_data *data);
 /* Turns the loop until it is done; fails after a deadline. */
+/* fixture_transfer.c: as a device does. */
+void scsi_fixture_execute(struct scsi_run *run);
 void scsi_run_wait(struct scsi_run *run);
 /* Frees the memory of its data; scsi_do does so by itself. */
 void scsi_run_fini(struct scsi_run *run);

@@ -157,13 +157,13 @@ struct scsi_opcode_check {
 };
 extern uint8_t scsi_opcode_first[256];
 extern struct scsi_opcode_check scsi_opcode_checks[];
-/* By operation code, made from the table: what target.c needs for READ and WRITE (10 and 16) in half a cache line. */
+/* By operation code, made from the table: what scsi_transfer_plan() needs of READ and WRITE (10 and 16). */
 struct scsi_transfer {
-	const struct scsi_opcode *opcode; /* NULL: another command */
-	uint64_t refused[2];              /* FUA too: that is not the usual case */
-	uint8_t op;                       /* enum block_op */
-	bool wide;                        /* SCSI_CDB_BLOCKS_16 */
-};
+	uint64_t refused
+		[2]; /* big-endian numbers; FUA too: that is not the usual case. All ones: another command (TEST UNIT READY moves no blocks) */
+	uint32_t op; /* enum block_op */
+	bool wide;   /* SCSI_CDB_BLOCKS_16 */
+} __attribute__((aligned(32)));
 extern struct scsi_transfer scsi_transfers[256];
 /* NULL: there is no such command. *ret_known_opcode: the opcode exists, its service action does not. */
 const struct scsi_opcode *scsi_opcode_find(const uint8_t *cdb, bool *ret_known_opcode);

@@ -244,9 +244,8 @@ static void transfers_add(const struct scsi_opcode *opcode, const uint8_t refuse
 	if (!(reads || opcode->execute == scsi_write) ||
 	    !(wide || opcode->layout == SCSI_CDB_BLOCKS_10))
 		return;
-	transfer->opcode = opcode;
-	memcpy(transfer->refused, refused, sizeof(transfer->refused));
-	((uint8_t *)transfer->refused)[1] |= 0x08; /* FUA */
+	transfer->refused[0] = be64_get(refused) | 0x08ull << 48; /* FUA */
+	transfer->refused[1] = be64_get(refused + 8);
 	transfer->op = reads ? BLOCK_READ : BLOCK_WRITE;
 	transfer->wide = wide;
 }
@@ -254,6 +253,8 @@ static void transfers_add(const struct scsi_opcode *opcode, const uint8_t refuse
 static void __attribute__((constructor)) opcodes_index(void)
 {
 	memset(scsi_opcode_first, SCSI_OPCODE_UNKNOWN, sizeof(scsi_opcode_first));
+	for (unsigned i = 0; i < ARRAY_SIZE(scsi_transfers); i++)
+		scsi_transfers[i].refused[0] = scsi_transfers[i].refused[1] = UINT64_MAX;
 	for (unsigned row = scsi_opcode_count; row-- > 0;) {
 		const struct scsi_opcode *opcode = &scsi_opcodes[row];
 		uint8_t refused[16] = { 0 };

@@ -442,7 +442,7 @@ static slow_path void execute_without_unit(struct scsi_task *task)
 		task->opcode->execute(task);
 }
 
-static never_inline void execute_checked(struct scsi_task *task)
+static void execute_checked(struct scsi_task *task)
 {
 	if (!check_opcode(task) || !check_cdb(task))
 		return;
@@ -465,65 +465,62 @@ static never_inline void execute_checked(struct scsi_task *task)
 /* Its byte, and that of the end of the longest transfer, can be told in 63 bits whatever the block size. */
 #define LBA_SURE (1ull << 46)
 
-/* Anything but its range, which is the block gate's to decide. */
-static bool transfer_is_hindered(const struct scsi_task *task, const struct scsi_transfer *transfer)
-{
-	uint64_t words[2];
+struct transfer_range {
+	uint64_t lba, blocks;
+};
 
-	memcpy(words, task->cdb, sizeof(words));
-	return (words[0] & transfer->refused[0]) | (words[1] & transfer->refused[1]) |
-	       (load_relaxed(&task->nexus->slow) | load_relaxed(&scsi_task_unit(task)->slow) |
-		task->attribute);
+static inline struct transfer_range transfer_decode(const uint64_t cdb[2], bool wide)
+{
+	if (wide)
+		return (struct transfer_range){ cdb[0] << 16 | cdb[1] >> 48,
+						(uint32_t)(cdb[1] >> 16) };
+	return (struct transfer_range){ (uint32_t)(cdb[0] >> 16),
+					(cdb[0] & 0xff) << 8 | cdb[1] >> 56 };
 }
 
-static void transfer_decode(struct scsi_task *task, const struct scsi_transfer *transfer)
+/* The range of the disk is the block gate's to decide. inline: for link-time optimisation, because it is called for each request */
+inline bool scsi_transfer_plan(const struct scsi_nexus *nexus, const uint64_t cdb[2],
+			       struct block_request *block)
 {
-	const uint8_t *cdb = task->cdb;
+	const struct scsi_transfer *transfer = &scsi_transfers[cdb[0] >> 56];
+	const struct scsi_unit *unit = nexus->unit;
+	unsigned shift = unit->block_shift, op = transfer->op;
+	struct transfer_range range;
+	uint64_t bytes;
 
-	if (transfer->wide)
-		take_blocks(task, be64_get(cdb + 2), be32_get(cdb + 10));
-	else
-		take_blocks(task, be32_get(cdb + 2), be16_get(cdb + 7));
-}
-
-/* False: it is not that simple, and nothing has happened. */
-static bool execute_transfer(struct scsi_task *task)
-{
-	const struct scsi_transfer *transfer = &scsi_transfers[task->cdb[0]];
-	struct block_request *block = &task->block;
-	const struct scsi_unit *unit;
-	enum block_op op;
-
-	if (unlikely(!transfer->opcode || !task->nexus || task->cdb_length < SCSI_CDB_BYTES ||
-		     transfer_is_hindered(task, transfer)))
+	if (unlikely((cdb[0] & transfer->refused[0]) | (cdb[1] & transfer->refused[1]) |
+		     load_relaxed(&nexus->slow) | load_relaxed(&unit->slow)))
 		return false;
-	transfer_decode(task, transfer);
-	task->opcode = transfer->opcode;
-	task->residual = 0;
-	unit = scsi_task_unit(task);
-	op = transfer->op;
+	range = transfer_decode(cdb, transfer->wide);
+	bytes = range.blocks << shift;
+	if (unlikely(bytes - 1 >= SCSI_TRANSFER_BYTES_MAX || range.lba > LBA_SURE))
+		return false;
 	block->op = op;
 	block->flags = op & load_relaxed(&unit->write_through);
-	block->offset = task->lba << unit->block_shift;
-	block->bytes = task->blocks << unit->block_shift;
-	block->iov = op == BLOCK_READ ? task->in : task->out;
-	block->iov_count = op == BLOCK_READ ? task->in_count : task->out_count;
-	block->done = scsi_transfer_done;
-	if (unlikely(block->bytes != (op == BLOCK_READ ? task->in_bytes : task->out_bytes) ||
-		     block->bytes - 1 >= SCSI_TRANSFER_BYTES_MAX || task->lba > LBA_SURE))
-		return false;
-	block_submit(task->channel, block);
+	block->offset = range.lba << shift;
+	block->bytes = bytes;
 	return true;
 }
 
 static_assert(BLOCK_READ == 0 && BLOCK_WRITE == 1 && BLOCK_FUA == 1,
 	      "a WRITE's number and a bool make a flag");
 
+void scsi_transfer_end(struct scsi_task *task, int result)
+{
+	uint8_t shift = scsi_task_unit(task)->block_shift;
+
+	task->outcome = 0;
+	task->residual = 0;
+	take_blocks(task, task->block.offset >> shift, task->block.bytes >> shift);
+	scsi_transfer_done(&task->block, result);
+}
+
+/* ---- any ---- */
+
 void scsi_task_execute(struct scsi_task *task)
 {
 	task->outcome = 0;
-	if (unlikely(!execute_transfer(task)))
-		execute_checked(task);
+	execute_checked(task);
 }
 
 void scsi_task_resume(struct scsi_task *task)

@@ -54,10 +54,7 @@ struct scsi_task_ops {
 	void (*peer_put)(struct scsi_task *task, struct scsi_peer *peer);
 };
 
-/*
- * In the order in which a READ or WRITE touches it: the first 200 bytes and the beginning of the block request are all that it
- * needs. C the caller's, A the answer, T the target's own.
- */
+/* C the caller's, A the answer, T the target's own. */
 struct scsi_task {
 	/* C */
 	const struct scsi_task_ops *ops;
@@ -109,6 +106,16 @@ struct scsi_task {
 };
 
 void scsi_task_execute(struct scsi_task *task);
+
+/*
+ * READ and WRITE (10, 16) that nothing at all objects to, decided without a task. cdb: its 16 bytes as two big-endian numbers. Fills op,
+ * flags, offset and bytes of the block request; the caller gives it to the gate if bytes is what the initiator has. Such a command
+ * is GOOD when its I/O succeeds, and has no residual. False: it takes a task to tell.
+ */
+bool scsi_transfer_plan(const struct scsi_nexus *nexus, const uint64_t cdb[2],
+			struct block_request *block);
+/* The end of one whose I/O (task->block) had this result, as that of a task: nexus, channel, in_bytes and out_bytes are set. */
+void scsi_transfer_end(struct scsi_task *task, int result);
 /* Any of the asynchronous ops has done what it was asked for. On the task's loop. */
 void scsi_task_resume(struct scsi_task *task);
 /* The command has been aborted while it is executed: if it has many steps, it ends after the one that is under way. done() comes as

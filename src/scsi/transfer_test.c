@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * READ and WRITE by the short way of target.c and by all its checks: what comes of a command is the same. A task attribute that means
+ * READ and WRITE by scsi_transfer_plan() and by all checks of a task: what comes of a command is the same. A task attribute that means
  * nothing to the target sends it the long way.
  */
 #include "scsi/fixture.h"
@@ -107,7 +107,7 @@ static void run(struct scsi_fixture *f, const struct command *command,
 
 static void compare(struct scsi_fixture *f, uint64_t seed, unsigned count)
 {
-	unsigned good = 0;
+	unsigned good = 0, planned = f->planned_count;
 
 	for (unsigned i = 0; i < count; i++) {
 		struct answer fast, slow;
@@ -120,6 +120,7 @@ static void compare(struct scsi_fixture *f, uint64_t seed, unsigned count)
 		good += fast.status == SCSI_GOOD && fast.fit == SCSI_FITS;
 	}
 	assert_in_range(good, count / 10, count - count / 10);
+	assert_in_range(f->planned_count - planned, count / 10, good + count / 10);
 }
 
 static void test_transfer_when_any_then_both_ways_agree(void **state)
