@@ -27,7 +27,7 @@ static const struct schema_field fields[] = {
 	{ "wwn", SCHEMA_NUMBER, AT(wwn),
 	  "world wide name (NAA); made of vendor and serial when not given" },
 	{ "vendor", SCHEMA_STRING, AT(vendor), "vendor: RINGLANE when not given" },
-	{ "product", SCHEMA_STRING, AT(product), "product; the node's name when not given" },
+	{ "product", SCHEMA_STRING, AT(product), "product: Ringlane disk when not given" },
 	{ "ver", SCHEMA_STRING, AT(revision), "revision; Ringlane's version when not given" },
 	{ "device_id", SCHEMA_STRING, AT(device_id),
 	  "vendor specific name of the disk; the serial when not given" },

@@ -22,7 +22,7 @@
 struct scsi_unit_config {
 	struct block_node *node; /* a reference is taken */
 	struct loop *loop;       /* the main loop: background jobs (SANITIZE) run there */
-	/* NULL: "RINGLANE", the node's name, the version. At most 8, 16, 4 characters of printable ASCII */
+	/* NULL: "RINGLANE", "Ringlane disk", the version. At most 8, 16, 4 characters of printable ASCII */
 	const char *vendor, *product, *revision;
 	const char *
 		serial; /* 1 … SCSI_SERIAL_MAX printable ASCII characters; NULL: none, made from the node's name */

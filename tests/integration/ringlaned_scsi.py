@@ -98,6 +98,7 @@ class Disks(Adapters):
             daemon = self.daemon(*ram("n0"), *ram("n1"), *self.adapter(), *disk("n0"), *disk("n1"))
             _, (ring, _) = self.connect()
             ring.settle(target=1)
+            self.assertEqual(ring.inquiry()[8:36], b"RINGLANE" + b"Ringlane disk".ljust(16) + b"0.1 ")
             pages.append([ring.inquiry(page=number, target=target) for number in (0x80, 0x83) for target in (0, 1)])
             self.assert_ends(daemon)
         self.assertEqual(pages[0], pages[1])
