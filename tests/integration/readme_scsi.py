@@ -5,7 +5,9 @@
 usage: tests/integration/readme_scsi.py BUILD-DIRECTORY
 """
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 import unittest
@@ -36,18 +38,38 @@ class Readme(Case):
         self.assertEqual((done.returncode, done.stderr), (0, ""), block)
         return done.stdout
 
+    def check_machine(self, words):
+        """A machine of less memory that is emulated and not started connects to the adapter."""
+        if not shutil.which("qemu-system-x86_64"):
+            return
+        for told, here in (("-accel kvm", "-accel tcg"), ("4G", "64M")):
+            self.assertIn(told, words)
+            words = words.replace(told, here)
+        machine = subprocess.Popen(**self.shell(f"exec {words} -S -display none -nodefaults"))
+        self.addCleanup(machine.wait, SECONDS)
+        self.addCleanup(machine.terminate)
+        wait_until(lambda: machine.poll() is not None or self.is_connected(), SECONDS, "QEMU connects")
+        self.assertIsNone(machine.poll(), "QEMU has ended")
+        machine.terminate()
+        wait_until(lambda: not self.is_connected(), SECONDS, "QEMU has gone")
+
+    def is_connected(self):
+        told = self.run_lines("ringlane ctl /run/ringlaned.qmp query-block-exports")
+        return json.loads(told)[0]["connected"]
+
     def test_adapter_when_served_and_a_disk_is_plugged_then_as_the_readme_says(self):
         serve, plug, rest = read_blocks("SCSI")
+        images, _, serve = serve.partition("\n")
         daemon, _, qemu = serve.partition("\nqemu-system-")
         self.assertIn("num_queues=4", qemu)
         self.assertEqual(len(plug.splitlines()), 1)
-        for name in "abcd":
-            self.make_image(f"{name}.img")
+        self.run_lines(images)
         process = subprocess.Popen(**self.shell(f"exec {daemon}"))
         self.addCleanup(process.wait, SECONDS)
         self.addCleanup(process.terminate)
         wait_until((self.folder / "hba.sock").exists, SECONDS, "the daemon listens")
         wait_until((self.folder / "ringlaned.qmp").exists, SECONDS, "its monitor listens")
+        self.check_machine(f"qemu-system-{qemu}")
         with ScsiFrontEnd(self.folder / "hba.sock", queues=4) as front:
             ring = front.start_all()[0]
             self.assertIn(b"disk-b", ring.inquiry(0x80, lun=1))
@@ -56,7 +78,7 @@ class Readme(Case):
             event, target, lun, reason = front.events.event(events[0])
             self.assertEqual((event, reason), (TRANSPORT_RESET, RESCAN))
             ring.settle(target=target, lun=lun)
-            self.assertEqual(ring.capacity(target=target, lun=lun), 1 << 20)
+            self.assertEqual(ring.capacity(target=target, lun=lun), 8 << 30)
             told = self.run_lines(rest)
             self.assertIn('"DEVICE_DELETED"', told)
             self.assertRegex(told, r"export hba: vhost-user-scsi")
