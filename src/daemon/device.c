@@ -17,6 +17,7 @@ struct shown_disk {
 	struct scsi_disk *disk;
 	uint64_t told_size;
 	unsigned users;      /* devices */
+	bool ending;         /* waits for what it does by itself, then goes */
 	unsigned drains;     /* that were asked for and not released */
 	bool joined;         /* those that were there when it came: one of them */
 	struct device *last; /* waits until the disk is gone */
@@ -39,7 +40,7 @@ struct devices_drain {
 	void (*done)(struct devices_drain *drain, void *opaque);
 	void *opaque;
 	unsigned count;
-	struct shown_disk *disks[];
+	struct shown_disk *disks[]; /* NULL: gone meanwhile */
 };
 
 struct devices {
@@ -216,6 +217,38 @@ static void device_free(struct device *device)
 		gone(spec, opaque);
 }
 
+static void drain_answered(void *opaque)
+{
+	struct devices_drain *drain = opaque;
+
+	if (--drain->out == 0)
+		drain->done(drain, drain->opaque);
+}
+
+static bool drain_forget(struct devices_drain *drain, const struct shown_disk *disk)
+{
+	unsigned i;
+
+	for (i = 0; i < drain->count; i++)
+		if (drain->disks[i] == disk) {
+			drain->disks[i] = NULL;
+			return true;
+		}
+	return false;
+}
+
+/* Answered drains may end. */
+static void answer_drains_of(struct devices *devices, const struct shown_disk *disk)
+{
+	struct devices_drain *drain, *next;
+
+	for (drain = LIST_FIRST(&devices->drains); drain; drain = next) {
+		next = LIST_NEXT(drain, next);
+		if (drain_forget(drain, disk))
+			drain_answered(drain);
+	}
+}
+
 static void disk_gone(void *opaque)
 {
 	struct shown_disk *disk = opaque;
@@ -223,6 +256,7 @@ static void disk_gone(void *opaque)
 	struct devices *devices = disk->devices;
 
 	TAILQ_REMOVE(&devices->disks, disk, next);
+	answer_drains_of(devices, disk);
 	free(disk);
 	if (last)
 		device_free(last);
@@ -232,8 +266,10 @@ static void disk_gone(void *opaque)
 
 static void end_unused_disk(struct shown_disk *disk)
 {
-	if (disk->users == 0 && disk->drains == 0)
-		scsi_disk_free(disk->disk, disk_gone, disk);
+	if (disk->users > 0 || disk->drains > 0)
+		return;
+	disk->ending = true;
+	scsi_disk_free(disk->disk, disk_gone, disk);
 }
 
 static void lun_removed(void *opaque)
@@ -332,14 +368,6 @@ void devices_check_sizes(struct devices *devices)
 	}
 }
 
-static void drain_answered(void *opaque)
-{
-	struct devices_drain *drain = opaque;
-
-	if (--drain->out == 0)
-		drain->done(drain, drain->opaque);
-}
-
 static unsigned count_disks(const struct devices *devices)
 {
 	const struct shown_disk *disk;
@@ -350,7 +378,10 @@ static unsigned count_disks(const struct devices *devices)
 	return count;
 }
 
-/* A disk that goes away while it is drained is kept until the release. One that is going has no commands any more. */
+/*
+ * A disk that goes away while it is drained is kept until the release. One that is ending already has no commands any more, but may
+ * still write by itself (SANITIZE): its end is awaited.
+ */
 bool devices_drain(struct devices *devices, const struct block_node *node,
 		   void (*done)(struct devices_drain *drain, void *opaque), void *opaque)
 {
@@ -367,13 +398,14 @@ bool devices_drain(struct devices *devices, const struct block_node *node,
 	drain->opaque = opaque;
 	LIST_INSERT_HEAD(&devices->drains, drain, next);
 	TAILQ_FOREACH(disk, &devices->disks, next)
-	if (block_node_lies_on(disk->node, node) && disk->users) {
-		disk->drains++;
+	if (block_node_lies_on(disk->node, node)) {
+		disk->drains += !disk->ending;
 		drain->disks[drain->count++] = disk;
 	}
 	drain->out = drain->count + 1;
 	for (i = 0; i < drain->count; i++)
-		scsi_disk_drain(drain->disks[i]->disk, drain_answered, drain);
+		if (!drain->disks[i]->ending)
+			scsi_disk_drain(drain->disks[i]->disk, drain_answered, drain);
 	drain_answered(drain);
 	return true;
 }
@@ -404,7 +436,8 @@ void devices_release(struct devices_drain *drain)
 
 	LIST_REMOVE(drain, next);
 	for (i = 0; i < drain->count; i++)
-		release_disk(drain->disks[i]);
+		if (drain->disks[i])
+			release_disk(drain->disks[i]);
 	release_joined(drain->devices);
 	free(drain);
 }

@@ -10,7 +10,7 @@ import threading
 import captive
 from captive import SECONDS, Case
 from process import wait_until
-from vhost_user import READ, WRITE, FrontEnd, ScsiFrontEnd
+from vhost_user import READ, TRANSPORT_RESET, WRITE, FrontEnd, ScsiFrontEnd
 
 LARGE, SMALL = 4 << 20, 1 << 20
 BEYOND, INSIDE = 6000, 100  # sectors
@@ -226,6 +226,34 @@ class Resize(Case):
             self.finish_cut(thread)
             monitor.wait_event("DEVICE_DELETED", device="late")
             monitor.run("blockdev-del", **{"node-name": "high"})
+        self.assert_ends(daemon)
+
+    def sanitize_progress(self, ring):
+        """0 to 1, as REQUEST SENSE tells it."""
+        sense = ring.command([3, 0, 0, 0, 18, 0], room=18).data
+        self.assertEqual((sense[12], sense[13]), (4, 0x1B))
+        return int.from_bytes(sense[16:18], "big") / 65536
+
+    def test_disk_when_cut_while_it_goes_then_its_sanitize_ends_before(self):
+        """What a disk does by itself is under way when its device has been removed."""
+        adapter = f"vhost-user-scsi,id=e0,addr.type=unix,addr.path={self.socket},num-queues=1"
+        device = "scsi-hd,id=d0,drive=slow,bus=e0.0"
+        daemon, monitor = self.with_monitor(*self.disk(300_000_000), "--export", adapter, "--device", device)
+        with ScsiFrontEnd(self.socket) as front:
+            ring, = front.start_all()
+            ring.settle()
+            overwrite = [0x48, 0x81, 0, 0, 0, 0, 0, 0, 8, 0]
+            self.assertEqual(ring.command(overwrite, bytes([1, 0, 0, 4]) + b"over").outcome, (0, 0))
+            wait_until(lambda: self.sanitize_progress(ring) >= SMALL / LARGE, SECONDS, "it comes to what will be cut off")
+            told = front.events.put_event()
+            monitor.run("device_del", id="d0")
+            self.assertEqual(front.events.event(told)[0], TRANSPORT_RESET)
+            resize(monitor, SMALL)
+            self.assertEqual(self.file_size(), SMALL)
+            monitor.wait_event("DEVICE_DELETED", device="d0")
+            self.assertEqual(self.file_size(), SMALL)
+            with self.image.open("rb") as file:
+                self.assertEqual(file.read(), b"over" * (SMALL // 4))
         self.assert_ends(daemon)
 
     def test_drain_when_client_and_export_go_then_it_ends_and_they_too(self):
