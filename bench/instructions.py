@@ -25,10 +25,10 @@ BOUNDS = {("blk", 64): 790, ("blk", 1): 1185, ("scsi", 64): 860, ("scsi", 1): 12
 # options of steer_bench: the bound. An ordered flow that is idle picks its queue; one that is busy joins.
 STEER_BOUNDS = {"--policy=sticky": 120, "--policy=sticky --busy": 100, "--policy=per-cpu": 78}
 # options of driver_bench: the bound, with a device of a few dozen instructions.
-DRIVER_BOUNDS = {"--depth=64": 255, "--depth=1": 388, "--scsi --depth=64": 308, "--scsi --depth=1": 425, "--depth=16 --segments=8": 860}
+DRIVER_BOUNDS = {"--depth=64": 241, "--depth=1": 372, "--scsi --depth=64": 296, "--scsi --depth=1": 403, "--depth=16 --segments=8": 860}
 # (way of driver_figures, depth): the bound, against ringlaned with a null disk, without the device's part.
-WAY_BOUNDS = {("blk", 64): 247, ("blk", 1): 428, ("scsi", 64): 342, ("scsi", 1): 532, ("managed per-cpu", 64): 693,
-              ("managed per-cpu", 1): 1840, ("managed sticky", 64): 717, ("managed sticky", 1): 1890}
+WAY_BOUNDS = {("blk", 64): 248, ("blk", 1): 430, ("scsi", 64): 310, ("scsi", 1): 498, ("managed per-cpu", 64): 626,
+              ("managed per-cpu", 1): 1773, ("managed sticky", 64): 650, ("managed sticky", 1): 1825}
 
 
 def tell(what, found, bound):

@@ -34,9 +34,9 @@ static inline struct queue_line *line_fill(struct ringlane_queue *queue, uint32_
 }
 
 /* sg[0] and sg[data_count + 1] are filled here. Afterwards the request is the ring's. */
-static inline int chain_add(struct ringlane_queue *queue, struct queue_line *line,
-			    struct virtq_sg *sg, unsigned data_count, enum direction direction,
-			    void *user_data)
+static always_inline int chain_add(struct ringlane_queue *queue, struct queue_line *line,
+				   struct virtq_sg *sg, unsigned data_count,
+				   enum direction direction, void *user_data)
 {
 	unsigned in = direction == FROM_DEVICE ? data_count + 1 : 1;
 	uint16_t id;
@@ -54,10 +54,19 @@ static inline int chain_add(struct ringlane_queue *queue, struct queue_line *lin
 	return 0;
 }
 
+/* For requests that need not be as fast as a plain read or write. */
+static never_inline int request_add(struct ringlane_queue *queue, struct queue_line *line,
+				    struct virtq_sg *sg, unsigned data_count,
+				    enum direction direction, void *user_data)
+{
+	return chain_add(queue, line, sg, data_count, direction, user_data);
+}
+
 /* ---- read and write ---- */
 
-static int transfer_scattered(struct ringlane_queue *queue, uint32_t type, const struct iovec *iov,
-			      unsigned iov_count, uint64_t offset, void *user_data)
+static never_inline int transfer_scattered(struct ringlane_queue *queue, uint32_t type,
+					   const struct iovec *iov, unsigned iov_count,
+					   uint64_t offset, void *user_data)
 {
 	enum direction direction = type == VIRTIO_BLK_T_IN ? FROM_DEVICE : TO_DEVICE;
 	const struct queue_limits *limits = queue->limits;
@@ -75,8 +84,8 @@ static int transfer_scattered(struct ringlane_queue *queue, uint32_t type, const
 			 direction, user_data);
 }
 
-static inline int transfer_plain(struct ringlane_queue *queue, uint32_t type, void *data,
-				 size_t bytes, uint64_t offset, void *user_data)
+static always_inline int transfer_plain(struct ringlane_queue *queue, uint32_t type, void *data,
+					size_t bytes, uint64_t offset, void *user_data)
 {
 	enum direction direction = type == VIRTIO_BLK_T_IN ? FROM_DEVICE : TO_DEVICE;
 	struct virtq_sg sg[3];
@@ -96,12 +105,27 @@ static inline int transfer_plain(struct ringlane_queue *queue, uint32_t type, vo
 	return chain_add(queue, line_fill(queue, type, offset), sg, 1, direction, user_data);
 }
 
+/* These two apart, so that a request on its way to SCSI does not save and restore the registers that they need. */
+static never_inline int blk_read(struct ringlane_queue *queue, void *data, size_t bytes,
+				 uint64_t offset, void *user_data)
+{
+	return transfer_plain(queue, VIRTIO_BLK_T_IN, data, bytes, offset, user_data);
+}
+
+static never_inline int blk_write(struct ringlane_queue *queue, const void *data, size_t bytes,
+				  uint64_t offset, void *user_data)
+{
+	if (unlikely(queue->limits->read_only))
+		return -EROFS;
+	return transfer_plain(queue, VIRTIO_BLK_T_OUT, (void *)data, bytes, offset, user_data);
+}
+
 int ringlane_read(struct ringlane_queue *queue, void *data, size_t bytes, uint64_t offset,
 		  void *user_data)
 {
 	if (unlikely(queue->kind != QUEUE_BLK))
 		return scsi_queue_read(queue, data, bytes, offset, user_data);
-	return transfer_plain(queue, VIRTIO_BLK_T_IN, data, bytes, offset, user_data);
+	return blk_read(queue, data, bytes, offset, user_data);
 }
 
 int ringlane_write(struct ringlane_queue *queue, const void *data, size_t bytes, uint64_t offset,
@@ -109,9 +133,7 @@ int ringlane_write(struct ringlane_queue *queue, const void *data, size_t bytes,
 {
 	if (unlikely(queue->kind != QUEUE_BLK))
 		return scsi_queue_write(queue, data, bytes, offset, user_data);
-	if (unlikely(queue->limits->read_only))
-		return -EROFS;
-	return transfer_plain(queue, VIRTIO_BLK_T_OUT, (void *)data, bytes, offset, user_data);
+	return blk_write(queue, data, bytes, offset, user_data);
 }
 
 int ringlane_readv(struct ringlane_queue *queue, const struct iovec *iov, unsigned count,
@@ -145,8 +167,8 @@ int ringlane_flush(struct ringlane_queue *queue, void *user_data)
 		return -EOPNOTSUPP;
 	if (ret < 0)
 		return ret;
-	return chain_add(queue, line_fill(queue, VIRTIO_BLK_T_FLUSH, 0), sg, 0, TO_DEVICE,
-			 user_data);
+	return request_add(queue, line_fill(queue, VIRTIO_BLK_T_FLUSH, 0), sg, 0, TO_DEVICE,
+			   user_data);
 }
 
 int ringlane_get_id(struct ringlane_queue *queue, char *id, void *user_data)
@@ -161,8 +183,8 @@ int ringlane_get_id(struct ringlane_queue *queue, char *id, void *user_data)
 	if (!memory_translate(&queue->cursor, queue->memory, id, VIRTIO_BLK_ID_BYTES, &sg[1].addr))
 		return -EFAULT;
 	sg[1].len = VIRTIO_BLK_ID_BYTES;
-	return chain_add(queue, line_fill(queue, VIRTIO_BLK_T_GET_ID, 0), sg, 1, FROM_DEVICE,
-			 user_data);
+	return request_add(queue, line_fill(queue, VIRTIO_BLK_T_GET_ID, 0), sg, 1, FROM_DEVICE,
+			   user_data);
 }
 
 struct ranges_kind {
@@ -189,7 +211,7 @@ static int ranges_queue(struct ringlane_queue *queue, const struct ranges_kind *
 		};
 	sg[1] = (struct virtq_sg){ queue_shared_addr(queue, wire),
 				   (uint32_t)(count * sizeof(*wire)) };
-	return chain_add(queue, line_fill(queue, kind->type, 0), sg, 1, TO_DEVICE, user_data);
+	return request_add(queue, line_fill(queue, kind->type, 0), sg, 1, TO_DEVICE, user_data);
 }
 
 int ringlane_discard(struct ringlane_queue *queue, const struct ringlane_range *ranges,

@@ -316,16 +316,16 @@ int ringlane_lun_compare_and_write(struct ringlane_queue *queue, const struct ri
 
 /* ---- the functions that name no LUN ---- */
 
-int scsi_queue_read(struct ringlane_queue *queue, void *data, size_t bytes, uint64_t offset,
-		    void *user_data)
+never_inline int scsi_queue_read(struct ringlane_queue *queue, void *data, size_t bytes,
+				 uint64_t offset, void *user_data)
 {
-	return ringlane_lun_read(queue, queue->scsi.lun, data, bytes, offset, user_data);
+	return transfer_plain(queue, queue->scsi.lun, false, data, bytes, offset, user_data);
 }
 
-int scsi_queue_write(struct ringlane_queue *queue, const void *data, size_t bytes, uint64_t offset,
-		     void *user_data)
+never_inline int scsi_queue_write(struct ringlane_queue *queue, const void *data, size_t bytes,
+				  uint64_t offset, void *user_data)
 {
-	return ringlane_lun_write(queue, queue->scsi.lun, data, bytes, offset, user_data);
+	return transfer_plain(queue, queue->scsi.lun, true, (void *)data, bytes, offset, user_data);
 }
 
 int scsi_queue_readv(struct ringlane_queue *queue, const struct iovec *iov, unsigned count,

@@ -38,7 +38,7 @@ struct response {
 	uint32_t codes; /* status_qualifier, status, response */
 };
 
-static struct response response_load(const uint8_t *bytes)
+static inline struct response response_load(const uint8_t *bytes)
 {
 	const uint32_t *words = (const uint32_t *)bytes;
 
@@ -50,12 +50,9 @@ static struct response response_load(const uint8_t *bytes)
 }
 
 /* Good, without sense data, and nothing is missing. The status_qualifier tells nothing of a good status. */
-static inline bool response_is_good(const uint8_t *bytes)
+static inline bool response_is_good(struct response response)
 {
-	const uint32_t *words = (const uint32_t *)bytes;
-	const uint16_t *codes = (const uint16_t *)(bytes + 10); /* status, response */
-
-	return !(load_relaxed(&words[0]) | load_relaxed(&words[1]) | load_relaxed(codes));
+	return !(response.sense_len | response.residual | response.codes >> 16);
 }
 
 int scsi_request_add(struct ringlane_queue *queue, struct virtq_sg *sg,
@@ -298,22 +295,21 @@ static int ring_reap(struct ringlane_queue *queue, struct ringlane_completion *c
 	responses_prefetch(queue, max);
 	while (count < max) {
 		uint16_t id, free_before = queue->ring.free_count;
-		struct ringlane_completion *completion = &completions[count];
 		enum end end;
 		uint32_t written;
 
 		took = virtq_driver_take(&queue->ring, &id, &written);
 		if (took <= 0)
 			break;
-		completion->user_data = queue->user_data[id];
-		completion->result = 0;
-		if (likely(response_is_good(queue_response(queue, id)) &&
+		completions[count].user_data = queue->user_data[id];
+		completions[count].result = 0;
+		if (likely(response_is_good(response_load(queue_response(queue, id))) &&
 			   queue->scsi.slots[id].kind <= SCSI_PLAIN)) {
 			count++;
 			continue;
 		}
 		end = request_end(queue, id, queue->ring.free_count - free_before,
-				  &completion->result);
+				  &completions[count].result);
 		count += end == END_COMPLETION;
 		ours += end == END_OURS;
 		again += end == END_AGAIN;

@@ -43,70 +43,69 @@ void virtq_driver_init_split(struct virtq_driver *q, uint16_t base)
 /* ---- submitting ---- */
 
 /*
- * Where a chain is written to, and what has been written of it. What is read for each descriptor is here, in registers, because a
- * store into the ring may change the queue for all that the compiler knows.
+ * Where a chain is written to. What is read for each descriptor is here, in registers, because a store into the ring may change
+ * the queue for all that the compiler knows. `table` is apart because it is known where these are taken in.
  */
 struct put {
 	struct virtq_desc *descs;              /* of the ring, or the table */
-	const struct virtq_driver_slot *slots; /* for descriptors of the ring */
-	struct virtq_desc *last;
-	uint64_t last_high;
-	uint64_t bytes; /* of the part that was written last */
+	const struct virtq_driver_slot *slots; /* of the ring's descriptors */
 };
 
-/*
- * One part, each descriptor as if another one followed: in descriptors from the stack of free ones, or in entries of a table.
- * Returns the one that comes behind.
- */
-static always_inline uint16_t put_part(struct put *put, bool table, uint16_t index,
-				       const struct virtq_sg *sg, unsigned count, uint16_t flags)
+/* Returns the index of the one that comes behind: on the stack of free ones, or in the table. */
+static always_inline unsigned put_desc(struct put put, bool table, unsigned index,
+				       const struct virtq_sg *sg, uint16_t flags)
 {
-	put->bytes = 0;
-	for (unsigned i = 0; i < count; i++) {
-		uint16_t next = table ? (uint16_t)(index + 1) : put->slots[index].next;
+	uint16_t next = table ? (uint16_t)(index + 1) : put.slots[index].next;
 
-		put->last = &put->descs[index];
-		put->last_high = desc_high(sg[i].len, flags, next);
-		put->bytes += sg[i].len;
-		desc_store(put->last, sg[i].addr, put->last_high);
-		index = next;
+	desc_store(&put.descs[index], sg->addr, desc_high(sg->len, flags, next));
+	return next;
+}
+
+/* sg[first .. end), which others follow. Their bytes are added to *bytes. */
+static always_inline unsigned put_descs(struct put put, bool table, unsigned index,
+					const struct virtq_sg *sg, unsigned first, unsigned end,
+					uint16_t flags, uint64_t *bytes)
+{
+	for (unsigned i = first; i < end; i++) {
+		index = put_desc(put, table, index, &sg[i], flags | VRING_DESC_F_NEXT);
+		*bytes += sg[i].len;
 	}
 	return index;
 }
 
-/* *ret_bytes may be written by the device. */
-static always_inline uint16_t put_chain(struct put *put, bool table, uint16_t index,
+/* All of a chain, at least one. *ret_bytes may be written by the device. */
+static always_inline unsigned put_chain(struct put put, bool table, unsigned index,
 					const struct virtq_sg *sg, unsigned out, unsigned in,
 					uint64_t *ret_bytes)
 {
-	const uint16_t flags = VRING_DESC_F_NEXT;
+	unsigned last = out + in - 1;
+	uint64_t readable = 0;
 
-	index = put_part(put, table, index, sg, out, flags);
-	index = put_part(put, table, index, sg + out, in, flags | VRING_DESC_F_WRITE);
-	desc_store_high(put->last, put->last_high & ~desc_high(0, VRING_DESC_F_NEXT, 0));
-	*ret_bytes = put->bytes;
-	return index;
+	*ret_bytes = in ? sg[last].len : 0;
+	index = put_descs(put, table, index, sg, 0, MIN(out, last), 0, &readable);
+	index = put_descs(put, table, index, sg, out, last, VRING_DESC_F_WRITE, ret_bytes);
+	return put_desc(put, table, index, &sg[last], in ? VRING_DESC_F_WRITE : 0);
 }
 
 /* Nothing is taken from the stack yet. Returns its top afterwards. */
 static always_inline uint16_t chain_put_direct(struct virtq_driver *q, const struct virtq_sg *sg,
 					       unsigned out, unsigned in, uint64_t *ret_bytes)
 {
-	struct put put = { .descs = q->memory.desc, .slots = q->slots };
+	const struct put put = { q->memory.desc, q->slots };
 
-	return put_chain(&put, false, q->free_head, sg, out, in, ret_bytes);
+	return (uint16_t)put_chain(put, false, q->free_head, sg, out, in, ret_bytes);
 }
 
 /* The same with the table that belongs to the top of the stack. */
-static never_inline uint16_t chain_put_indirect(struct virtq_driver *q, const struct virtq_sg *sg,
-						unsigned out, unsigned in, uint64_t *ret_bytes)
+static always_inline uint16_t chain_put_indirect(struct virtq_driver *q, const struct virtq_sg *sg,
+						 unsigned out, unsigned in, uint64_t *ret_bytes)
 {
 	size_t first = (size_t)q->free_head * q->table_len;
-	struct put put = { .descs = &q->tables[first] };
-	uint16_t count = put_chain(&put, true, 0, sg, out, in, ret_bytes);
+	const struct put table = { &q->tables[first], NULL };
+	unsigned count = put_chain(table, true, 0, sg, out, in, ret_bytes);
 
-	desc_store(&q->memory.desc[q->free_head], q->tables_addr + first * sizeof(*put.descs),
-		   desc_high(count * (uint32_t)sizeof(*put.descs), VRING_DESC_F_INDIRECT, 0));
+	desc_store(&q->memory.desc[q->free_head], q->tables_addr + first * sizeof(*table.descs),
+		   desc_high(count * (uint32_t)sizeof(*table.descs), VRING_DESC_F_INDIRECT, 0));
 	return q->slots[q->free_head].next;
 }
 
@@ -135,7 +134,7 @@ inline int virtq_driver_add_split(struct virtq_driver *q, const struct virtq_sg 
 		taken = 1;
 	if (unlikely(q->free_count < taken))
 		return -ENOSPC;
-	if (taken == count)
+	if (likely(taken == count))
 		rest = chain_put_direct(q, sg, out, in, &bytes);
 	else
 		rest = chain_put_indirect(q, sg, out, in, &bytes);
