@@ -48,8 +48,8 @@ static void queue_make(void)
 		.has_ranges = true,
 		.gone_fd = -1,
 	};
-	size_t bytes = queue_shared_bytes(&setup);
-	uint8_t *shared = aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
+	size_t bytes;
+	uint8_t *shared;
 
 	bench.limits = (struct queue_limits){
 		.capacity = 1ull << 30,
@@ -58,6 +58,8 @@ static void queue_make(void)
 		.segment_bytes_max = QUEUE_REQUEST_MAX,
 		.flush = true,
 	};
+	bytes = queue_shared_bytes(&setup); /* whole pages, with tables of the limits' length */
+	shared = aligned_alloc(4096, bytes);
 	bench.lun = (struct ringlane_lun){ .limits = bench.limits,
 					   .block_shift = 9,
 					   .request_max = 1 << 20,
