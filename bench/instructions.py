@@ -21,7 +21,7 @@ import tempfile
 from driver_figures import NULL, disks, request, slope
 
 # (device, depth): the bound. Mended only together with the reason, in the commit that needs it.
-BOUNDS = {("blk", 64): 790, ("blk", 1): 1185, ("scsi", 64): 860, ("scsi", 1): 1265}
+BOUNDS = {("blk", 64): 730, ("blk", 1): 1130, ("scsi", 64): 795, ("scsi", 1): 1200}
 # options of steer_bench: the bound. An ordered flow that is idle picks its queue; one that is busy joins.
 STEER_BOUNDS = {"--policy=sticky": 120, "--policy=sticky --busy": 100, "--policy=per-cpu": 78}
 # options of driver_bench: the bound, with a device of a few dozen instructions.
