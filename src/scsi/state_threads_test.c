@@ -157,7 +157,8 @@ static void test_changes_when_two_threads_make_them_then_the_file_says_what_hold
 		wait_for(&initiators[who]);
 	assert_null(f->unit->reservations->pending);
 	before = f->unit->reservations->table;
-	assert_true(before.generation > COMMANDS / 4);
+	/* one that holds by RESERVE while it stands still lets the other one's commands be in vain */
+	assert_true(before.generation > COMMANDS / 12);
 	scsi_fixture_restart(f, 0, &config);
 	assert_same(&f->unit->reservations->table, &before);
 	/* the old writer has ended: nobody posts to their loops any more */
