@@ -350,6 +350,7 @@ S: {"error": {"class": "GenericError", "desc": "Parameter 'node-name' is missing
 - What is no JSON is answered with an error, and what follows is read as usual; a byte 0xff ends a command that was left incomplete.
 - A command may have 1 MiB and 64 levels of nesting, integers 63 bits and a sign. A client that sends more is disconnected or gets an error.
 - A client that does not read its answers is not read from either, and loses events once 1 MiB waits for it. It holds up nobody else.
+- 64 clients of all monitors are served at once. Others are connected, and greeted when one of those has gone.
 
 """
 

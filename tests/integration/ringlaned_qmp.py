@@ -7,6 +7,7 @@ usage: tests/integration/ringlaned_qmp.py PATH-OF-RINGLANED
 
 import json
 import os
+import select
 import signal
 import socket
 import struct
@@ -19,6 +20,7 @@ from vhost_user import GET_VRING_BASE, READ, SET_VRING_ENABLE, SIZE, WRITE, Fron
 
 RAM = ["--blockdev", "ram,node-name=n0,size=1M"]
 MANY = 5000
+CLIENTS_MAX = 64
 
 
 def unix(path):
@@ -329,6 +331,19 @@ class Clients(Case):
         third.run("block-export-del", id="e0")
         for monitor in (first, second, third):
             monitor.wait_event("BLOCK_EXPORT_DELETED", id="e0")
+
+    def test_clients_when_there_are_too_many_then_others_wait_until_one_goes(self):
+        self.daemon(*self.monitor_options())
+        clients = [self.raw() for _ in range(CLIENTS_MAX)]
+        for client in clients:
+            self.assertIn("QMP", self.read_answers(client, 1)[0])
+        late = self.raw()
+        late.sendall(b'{"execute": "qmp_capabilities"}')
+        clients[7].sendall(b'{"execute": "qmp_capabilities"}')
+        self.assertEqual(self.read_answers(clients[7], 1), [{"return": {}}])
+        self.assertEqual(select.select([late], [], [], 0)[0], [])
+        clients[3].close()
+        self.assertEqual(["QMP" in answer or answer for answer in self.read_answers(late, 2)], [True, {"return": {}}])
 
     def test_client_when_it_goes_at_any_step_then_others_are_served(self):
         daemon, monitor = self.with_monitor(*RAM, *self.export())
