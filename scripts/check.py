@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILDS = ROOT / "build-check"
 PROMISES = ["layers", "functions", "headers", "format", "forbidden", "man", "shell", "models"]
 STEP_SECONDS_MAX = 1200
-SANITIZED_CASES = ["disk.", "life.", "scsiplug.", "scsireset.", "scsireserve.", "scsiconformance.family_scsi"]
+SANITIZED_CASES = ["cut.", "disk.", "life.", "scsiplug.", "scsireset.", "scsireserve.", "scsiconformance.family_scsi"]
 SKIPPED_CASE = re.compile(r"^(?:\[  SKIPPED \] (test_\w+)|(test_\w+) .*\.\.\. skipped .*)$", re.MULTILINE)
 SANITIZER_ENV = {
     "ASAN_OPTIONS": "detect_stack_use_after_return=1:strict_string_checks=1",
