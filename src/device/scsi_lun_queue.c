@@ -439,7 +439,7 @@ static bool nothing_is_there(const struct scsi_part *part)
 /* Then it is no queue's recent one either. The table has lost the LUN: no lane opens it again. */
 static bool nothing_is_open(const struct scsi_part *part)
 {
-	return !load_acquire(&part->lq->channel); /* the same */
+	return !load_acquire(&part->lq->channel); /* pairs with scsi_lun_queue_close */
 }
 
 static bool always(const struct scsi_part *part)
@@ -513,6 +513,7 @@ int scsi_lun_queue_open(struct scsi_lun *lun, struct scsi_queue *queue)
 	return 0;
 }
 
+/* What the main thread finds closed it may free: nothing of it is touched after that is written. */
 void scsi_lun_queue_close(struct scsi_lun_queue *lq)
 {
 	struct scsi_lun_queue **link;
@@ -525,7 +526,7 @@ void scsi_lun_queue_close(struct scsi_lun_queue *lq)
 		link = &(*link)->next_open;
 	*link = lq->next_open;
 	block_channel_close(lq->channel);
-	lq->channel = NULL;
+	store_release(&lq->channel, NULL); /* pairs with nothing_is_open */
 }
 
 void scsi_lun_queue_use(struct scsi_lun_queue *lq)

@@ -300,6 +300,38 @@ static void test_adapter_when_its_loops_are_forgotten_then_they_may_go(void **st
 	}
 }
 
+/* ---- a LUN that goes ---- */
+
+/* The main thread looks whether the channel of a loop that sleeps is closed, while that loop wakes up and closes it. */
+static void test_lun_when_it_goes_while_a_lane_is_stopped_then_both_end(void **state)
+{
+	struct stress *stress = *state;
+	struct scsi_world *world = stress->world;
+	struct scsi_ring *ring = scsi_ring_of(world, 0, SCSI_QUEUE_FIRST + 1); /* never polled */
+
+	for (unsigned round = 0; round < 3 * ROUNDS; round++) {
+		size_t allocated = world->allocated;
+		unsigned answers = world->answers;
+		uint64_t moment_ns;
+
+		stress->guest = scsi_world_add_lun(world, 0, 2, 2, 0);
+		scsi_run(world, &(struct scsi_command){ .queue = 1,
+							.target = 2,
+							.cdb = { READ_10, [8] = 1 },
+							.in_bytes = 512 });
+		scsi_wait(world, loop_is_asleep(ring->loop));
+		scsi_ring_stop_begin(ring);
+		moment_ns = clock_ns() + draw(stress, 60000);
+		while (clock_ns() < moment_ns)
+			; /* any moment of the stop */
+		scsi_lun_remove(stress->guest, guest_is_gone, stress);
+		scsi_wait(world, !stress->guest && world->answers > answers);
+		ring->config.base = (uint16_t)world->result;
+		scsi_ring_start(ring);
+		world->allocated = allocated;
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -308,6 +340,9 @@ int main(void)
 			setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_adapter_when_its_loops_are_forgotten_then_they_may_go, setup,
+			teardown),
+		cmocka_unit_test_setup_teardown(
+			test_lun_when_it_goes_while_a_lane_is_stopped_then_both_end, setup,
 			teardown),
 	};
 
