@@ -23,7 +23,7 @@ static int begin_removal(struct server *server, const char *id, struct error *er
 	spec = config_find_device(server->config, id);
 	if (!spec)
 		return error_set(error, -ENODEV, "Device '%s' not found", id);
-	if (device_is_leaving(spec->device))
+	if (!spec->device || device_is_leaving(spec->device))
 		return error_set(error, -EBUSY, "Device %s is already in the process of unplug",
 				 id);
 	server_remove_device(server, spec);

@@ -12,6 +12,7 @@ import signal
 import socket
 import struct
 import subprocess
+import threading
 
 import captive
 from captive import SECONDS, Case
@@ -21,6 +22,7 @@ from vhost_user import GET_VRING_BASE, READ, SET_VRING_ENABLE, SIZE, WRITE, Fron
 RAM = ["--blockdev", "ram,node-name=n0,size=1M"]
 MANY = 5000
 CLIENTS_MAX = 64
+ROUNDS = 500
 
 
 def unix(path):
@@ -344,6 +346,33 @@ class Clients(Case):
         self.assertEqual(select.select([late], [], [], 0)[0], [])
         clients[3].close()
         self.assertEqual(["QMP" in answer or answer for answer in self.read_answers(late, 2)], [True, {"return": {}}])
+
+    def remove(self, monitor):
+        try:
+            monitor.run("device_del", id="d0")
+        except RuntimeError as error:
+            self.assertRegex(str(error), "not found|in the process of unplug")
+
+    def test_device_when_removed_by_two_at_once_then_gone_once(self):
+        adapter = f"vhost-user-scsi,id=s0,addr.type=unix,addr.path={self.socket}"
+        daemon, first = self.with_monitor(*RAM, "--export", adapter)
+        second, ended = self.connect_monitor(), threading.Event()
+
+        def remove_again_and_again():
+            while not ended.is_set():
+                self.remove(second)
+
+        other = threading.Thread(target=remove_again_and_again)
+        other.start()
+        try:
+            for _ in range(ROUNDS):
+                first.run("device_add", driver="scsi-hd", id="d0", drive="n0", bus="s0.0")
+                self.remove(first)
+                first.wait_event("DEVICE_DELETED", device="d0")
+        finally:
+            ended.set()
+            other.join()
+        self.assert_ends(daemon)
 
     def test_client_when_it_goes_at_any_step_then_others_are_served(self):
         daemon, monitor = self.with_monitor(*RAM, *self.export())
