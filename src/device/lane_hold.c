@@ -66,12 +66,10 @@ static void hold_send(struct lane_impl *lane, void (*arrived)(struct loop_messag
 		      void (*done)(void *opaque), void *opaque)
 {
 	assert(loop_is_mine(lane->main_loop) && !lane->hold.busy && !lane->ops->kicked);
-	lane->hold = (struct lane_hold){
-		.message = { .fn = arrived },
-		.busy = true,
-		.done = done,
-		.opaque = opaque,
-	};
+	lane->hold.message.fn = arrived;
+	lane->hold.busy = true;
+	lane->hold.done = done;
+	lane->hold.opaque = opaque;
 	loop_post(lane->loop, &lane->hold.message);
 }
 
