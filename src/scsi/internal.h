@@ -157,12 +157,14 @@ struct scsi_opcode_check {
 };
 extern uint8_t scsi_opcode_first[256];
 extern struct scsi_opcode_check scsi_opcode_checks[];
-/* By operation code, made from the table: what scsi_transfer_plan() needs of READ and WRITE (10 and 16). */
+/* By operation code, made from the table: what scsi_transfer_plan() needs of READ and WRITE (10 and 16), in half a cache line. */
 struct scsi_transfer {
-	uint64_t refused
-		[2]; /* big-endian numbers; FUA too: that is not the usual case. All ones: another command (TEST UNIT READY moves no blocks) */
-	uint32_t op; /* enum block_op */
-	bool wide;   /* SCSI_CDB_BLOCKS_16 */
+	/* Bits of the CDB, as big-endian numbers; FUA too: that is not the usual case. All ones: another command (TEST UNIT READY
+	 * moves no blocks) */
+	uint64_t refused[2];
+	uint32_t nexus_slow, unit_slow; /* bits that stand in its way, or may */
+	uint8_t op;                     /* enum block_op */
+	bool wide;                      /* SCSI_CDB_BLOCKS_16 */
 } __attribute__((aligned(32)));
 extern struct scsi_transfer scsi_transfers[256];
 /* NULL: there is no such command. *ret_known_opcode: the opcode exists, its service action does not. */

@@ -246,6 +246,11 @@ static void transfers_add(const struct scsi_opcode *opcode, const uint8_t refuse
 		return;
 	transfer->refused[0] = be64_get(refused) | 0x08ull << 48; /* FUA */
 	transfer->refused[1] = be64_get(refused + 8);
+	/* neither write protection nor a reservation that excludes only writes concerns a READ; registrations concern none */
+	transfer->nexus_slow = SCSI_UA_ALL | SCSI_CONFLICT_SPC2 |
+			       (reads ? SCSI_CONFLICT_READ : SCSI_CONFLICT_WRITE);
+	transfer->unit_slow = reads ? ~(uint32_t)(SCSI_UNIT_WRITE_PROTECTED | SCSI_UNIT_SWP) :
+				      UINT32_MAX;
 	transfer->op = reads ? BLOCK_READ : BLOCK_WRITE;
 	transfer->wide = wide;
 }

@@ -489,7 +489,8 @@ inline bool scsi_transfer_plan(const struct scsi_nexus *nexus, const uint64_t cd
 	uint64_t bytes;
 
 	if (unlikely((cdb[0] & transfer->refused[0]) | (cdb[1] & transfer->refused[1]) |
-		     load_relaxed(&nexus->slow) | load_relaxed(&unit->slow)))
+		     (load_relaxed(&nexus->slow) & transfer->nexus_slow) |
+		     (load_relaxed(&unit->slow) & transfer->unit_slow)))
 		return false;
 	range = transfer_decode(cdb, transfer->wide);
 	bytes = range.blocks << shift;

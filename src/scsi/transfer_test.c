@@ -6,6 +6,7 @@
 #include "scsi/fixture.h"
 
 #include "scsi/internal.h"
+#include "scsi/test_pr.h"
 
 #include <string.h>
 
@@ -26,7 +27,9 @@ struct answer {
 	uint8_t sense[SCSI_SENSE_MAX], in[DATA_MAX], disk[DATA_MAX];
 };
 
-static const uint8_t opcodes[] = { 0x28, 0x2a, 0x88, 0x8a };
+enum { READ_10 = 0x28, WRITE_10 = 0x2a, READ_16 = 0x88, WRITE_16 = 0x8a };
+
+static const uint8_t opcodes[] = { READ_10, WRITE_10, READ_16, WRITE_16 };
 
 static uint32_t random_below(uint64_t *seed, uint32_t limit)
 {
@@ -138,36 +141,85 @@ static void test_transfer_when_write_cache_is_off_then_both_ways_agree(void **st
 	store_relaxed(&f->unit->write_through, 0);
 }
 
-static void assert_refused_alike(struct scsi_fixture *f, enum scsi_status status)
+static void run_alike(struct scsi_fixture *f, uint8_t opcode, enum scsi_status status)
 {
-	for (unsigned i = 0; i < ARRAY_SIZE(opcodes); i++) {
-		struct command command = {
-			.cdb = { opcodes[i], [8] = opcodes[i] < 0x80, [13] = opcodes[i] >= 0x80 },
-			.bytes = BLOCK,
-			.out = (opcodes[i] & 0x0f) == 0x0a
-		};
-		struct answer fast, slow;
+	struct command command = { .cdb = { opcode, [8] = opcode < 0x80, [13] = opcode >= 0x80 },
+				   .bytes = BLOCK,
+				   .out = (opcode & 0x0f) == 0x0a };
+	struct answer fast, slow;
 
-		run(f, &command, SCSI_SIMPLE, &fast);
-		run(f, &command, SCSI_HEAD_OF_QUEUE, &slow);
-		assert_memory_equal(&fast, &slow, sizeof(fast));
-		assert_int_equal(fast.status, status);
+	run(f, &command, SCSI_SIMPLE, &fast);
+	run(f, &command, SCSI_HEAD_OF_QUEUE, &slow);
+	assert_memory_equal(&fast, &slow, sizeof(fast));
+	assert_int_equal(fast.status, status);
+}
+
+static void assert_all_alike(struct scsi_fixture *f, enum scsi_status status)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(opcodes); i++)
+		run_alike(f, opcodes[i], status);
+}
+
+/* Reads go the short way all the same; writes are refused as they should. */
+static void assert_only_writes_refused(struct scsi_fixture *f, enum scsi_status status)
+{
+	unsigned planned = f->planned_count;
+
+	run_alike(f, READ_10, SCSI_GOOD);
+	run_alike(f, READ_16, SCSI_GOOD);
+	assert_int_equal(f->planned_count - planned, 2);
+	run_alike(f, WRITE_10, status);
+	run_alike(f, WRITE_16, status);
+	assert_int_equal(f->planned_count - planned, 2);
+}
+
+static void test_transfer_when_only_writes_are_refused_then_reads_are_planned(void **state)
+{
+	struct scsi_fixture *f = *state;
+	static const uint32_t protections[] = { SCSI_UNIT_WRITE_PROTECTED, SCSI_UNIT_SWP };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(protections); i++) {
+		or_relaxed(&f->unit->slow, protections[i]);
+		assert_only_writes_refused(f, SCSI_CHECK_CONDITION);
+		and_relaxed(&f->unit->slow, ~protections[i]);
 	}
+	PR(f, SECOND, .action = PR_REGISTER, .action_key = 1);
+	scsi_assert_good(f);
+	PR(f, SECOND, .action = PR_RESERVE, .scope_type = PR_WRITE_EXCLUSIVE, .key = 1);
+	scsi_assert_good(f);
+	assert_only_writes_refused(f, SCSI_RESERVATION_CONFLICT);
+}
+
+/* A cluster whose members have all registered pays nothing for that. */
+static void test_transfer_when_registered_then_planned(void **state)
+{
+	struct scsi_fixture *f = *state;
+	unsigned planned;
+
+	for (enum scsi_who who = FIRST; who <= SECOND; who++) {
+		PR(f, who, .action = PR_REGISTER, .action_key = 1 + (uint64_t)who);
+		scsi_assert_good(f);
+	}
+	PR(f, SECOND, .action = PR_RESERVE, .scope_type = PR_WRITE_EXCLUSIVE_REGISTRANTS, .key = 2);
+	scsi_assert_good(f);
+	planned = f->planned_count;
+	assert_all_alike(f, SCSI_GOOD);
+	assert_int_equal(f->planned_count - planned, ARRAY_SIZE(opcodes));
 }
 
 static void test_transfer_when_something_is_in_the_way_then_both_ways_agree(void **state)
 {
 	struct scsi_fixture *f = *state;
 
-	assert_refused_alike(f, SCSI_GOOD);
+	assert_all_alike(f, SCSI_GOOD);
 	or_relaxed(&f->unit->slow, SCSI_UNIT_STOPPED);
-	assert_refused_alike(f, SCSI_CHECK_CONDITION);
+	assert_all_alike(f, SCSI_CHECK_CONDITION);
 	and_relaxed(&f->unit->slow, ~(uint32_t)SCSI_UNIT_STOPPED);
 	scsi_do(f, SECOND, CDB(0x16, 0, 0, 0, 0, 0));
 	scsi_assert_good(f);
-	assert_refused_alike(f, SCSI_RESERVATION_CONFLICT);
+	assert_all_alike(f, SCSI_RESERVATION_CONFLICT);
 	f->without_unit = true;
-	assert_refused_alike(f, SCSI_CHECK_CONDITION);
+	assert_all_alike(f, SCSI_CHECK_CONDITION);
 	f->without_unit = false;
 }
 
@@ -177,6 +229,8 @@ int main(void)
 		scsi_test(test_transfer_when_any_then_both_ways_agree),
 		scsi_test(test_transfer_when_write_cache_is_off_then_both_ways_agree),
 		scsi_test(test_transfer_when_something_is_in_the_way_then_both_ways_agree),
+		scsi_test(test_transfer_when_only_writes_are_refused_then_reads_are_planned),
+		scsi_test(test_transfer_when_registered_then_planned),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
