@@ -40,7 +40,10 @@ struct devices_drain {
 	void (*done)(struct devices_drain *drain, void *opaque);
 	void *opaque;
 	unsigned count;
-	struct shown_disk *disks[]; /* NULL: gone meanwhile */
+	struct drained_disk {
+		struct shown_disk *disk; /* NULL: gone meanwhile */
+		struct scsi_drain drain;
+	} disks[];
 };
 
 struct devices {
@@ -230,8 +233,8 @@ static bool drain_forget(struct devices_drain *drain, const struct shown_disk *d
 	unsigned i;
 
 	for (i = 0; i < drain->count; i++)
-		if (drain->disks[i] == disk) {
-			drain->disks[i] = NULL;
+		if (drain->disks[i].disk == disk) {
+			drain->disks[i].disk = NULL;
 			return true;
 		}
 	return false;
@@ -378,6 +381,12 @@ static unsigned count_disks(const struct devices *devices)
 	return count;
 }
 
+static void drain_disk(struct devices_drain *drain, struct drained_disk *drained)
+{
+	drained->drain = (struct scsi_drain){ .done = drain_answered, .opaque = drain };
+	scsi_disk_drain(drained->disk->disk, &drained->drain);
+}
+
 /*
  * A disk that goes away while it is drained is kept until the release. One that is ending already has no commands any more, but may
  * still write by itself (SANITIZE): its end is awaited.
@@ -400,12 +409,12 @@ bool devices_drain(struct devices *devices, const struct block_node *node,
 	TAILQ_FOREACH(disk, &devices->disks, next)
 	if (block_node_lies_on(disk->node, node)) {
 		disk->drains += !disk->ending;
-		drain->disks[drain->count++] = disk;
+		drain->disks[drain->count++].disk = disk;
 	}
 	drain->out = drain->count + 1;
 	for (i = 0; i < drain->count; i++)
-		if (!drain->disks[i]->ending)
-			scsi_disk_drain(drain->disks[i]->disk, drain_answered, drain);
+		if (!drain->disks[i].disk->ending)
+			drain_disk(drain, &drain->disks[i]);
 	drain_answered(drain);
 	return true;
 }
@@ -436,8 +445,8 @@ void devices_release(struct devices_drain *drain)
 
 	LIST_REMOVE(drain, next);
 	for (i = 0; i < drain->count; i++)
-		if (drain->disks[i])
-			release_disk(drain->disks[i]);
+		if (drain->disks[i].disk)
+			release_disk(drain->disks[i].disk);
 	release_joined(drain->devices);
 	free(drain);
 }

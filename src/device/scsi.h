@@ -21,6 +21,8 @@
 #include "device/lane.h"
 #include "scsi/unit.h"
 
+#include <sys/queue.h>
+
 #define SCSI_QUEUE_CTRL 0u
 #define SCSI_QUEUE_EVENT 1u
 #define SCSI_QUEUE_FIRST 2u /* request queue */
@@ -87,11 +89,17 @@ int scsi_device_add_lun(struct scsi_device *device, struct scsi_disk *disk, uint
 void scsi_lun_remove(struct scsi_lun *lun, void (*done)(void *opaque), void *opaque);
 void scsi_lun_get_address(const struct scsi_lun *lun, uint16_t *ret_target, uint16_t *ret_lun);
 
+/* done and opaque are the caller's to fill; the disk's from scsi_disk_drain() on until done is called. */
+struct scsi_drain {
+	void (*done)(void *opaque);
+	void *opaque;
+	STAILQ_ENTRY(scsi_drain) next;
+};
 /*
  * Drain: done when no command of this disk is being executed, on any adapter; commands that come are held back until
  * scsi_disk_release(). Other disks never notice. May be nested; each drain has its release.
  */
-void scsi_disk_drain(struct scsi_disk *disk, void (*done)(void *opaque), void *opaque);
+void scsi_disk_drain(struct scsi_disk *disk, struct scsi_drain *drain);
 void scsi_disk_release(struct scsi_disk *disk);
 /* A new disk, which no LUN shows yet: as after a drain that was answered. */
 void scsi_disk_begin_drained(struct scsi_disk *disk);

@@ -106,7 +106,7 @@ static void drain_and_release(struct asleep *test)
 	struct scsi_world *world = &test->world;
 	unsigned done = world->done;
 
-	scsi_disk_drain(world->spies[0].disk, scsi_fixture_done, world);
+	scsi_fixture_drain(world->spies[0].disk, scsi_fixture_done, world);
 	scsi_wait(world, world->done == done + 1);
 	scsi_disk_release(world->spies[0].disk);
 	scsi_wait(world, world->spies[0].disk->phase == SCSI_DISK_RUNS);
@@ -181,7 +181,7 @@ static void test_loop_when_it_wakes_while_the_lun_is_held_then_its_command_waits
 
 		settle(test);
 		before = stats_of(test);
-		scsi_disk_drain(world->spies[0].disk, scsi_fixture_done, world);
+		scsi_fixture_drain(world->spies[0].disk, scsi_fixture_done, world);
 		scsi_wait(world, world->done == i);
 		assert_sleeps_since(test, before);
 		chain = scsi_submit_read(world, 1, 0, i);
@@ -202,7 +202,7 @@ static void test_reset_when_a_sleeping_loop_has_commands_then_they_are_ended(voi
 	struct scsi_world *world = &test->world;
 	struct scsi_chain *held, *reset;
 
-	scsi_disk_drain(world->spies[0].disk, scsi_fixture_done, world);
+	scsi_fixture_drain(world->spies[0].disk, scsi_fixture_done, world);
 	scsi_wait(world, world->done == 1);
 	held = scsi_submit_read(world, 1, 0, 1);
 	scsi_wait(world, is_held(test));

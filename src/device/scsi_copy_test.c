@@ -81,7 +81,7 @@ static void test_copy_when_it_uses_another_lun_then_drain_and_unplug_of_that_wai
 	assert_int_equal(to->last_op, BLOCK_WRITE);
 	assert_int_equal(to->held[0]->offset, 100 * 512);
 	assert_int_equal(to->held[0]->bytes, BLOCKS * 512);
-	scsi_disk_drain(to->disk, scsi_fixture_done, world);
+	scsi_fixture_drain(to->disk, scsi_fixture_done, world);
 	scsi_lun_remove(scsi_world_lun(world, 0, 1, 0), scsi_fixture_done, world);
 	scsi_world_turns(world, 20);
 	assert_int_equal(world->done, 0);
@@ -98,7 +98,7 @@ static void test_copy_when_the_other_lun_is_drained_then_refused(void **state)
 	struct scsi_world *world = *state;
 	struct scsi_chain *copy;
 
-	scsi_disk_drain(world->spies[1].disk, scsi_fixture_done, world);
+	scsi_fixture_drain(world->spies[1].disk, scsi_fixture_done, world);
 	scsi_wait(world, world->done == 1);
 	copy = submit_copy(world, name_of(world, 0), name_of(world, 1));
 	wait_back(world, copy);
@@ -146,7 +146,7 @@ static void test_copy_when_its_lun_is_reset_then_it_ends_early_and_lets_the_othe
 	wait_back(world, tmf);
 	assert_int_equal(scsi_response(copy), VIRTIO_SCSI_S_RESET);
 	assert_int_equal(world->spies[1].count, 0); /* nothing was written any more */
-	scsi_disk_drain(world->spies[1].disk, scsi_fixture_done, world);
+	scsi_fixture_drain(world->spies[1].disk, scsi_fixture_done, world);
 	scsi_wait(world, world->done == 1);
 	scsi_disk_release(world->spies[1].disk);
 }

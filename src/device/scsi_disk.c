@@ -118,12 +118,9 @@ static void drains_answer(struct scsi_disk *disk)
 	struct scsi_drain *drain;
 
 	while ((drain = STAILQ_FIRST(&disk->drains))) {
-		struct scsi_drain answered = *drain;
-
 		STAILQ_REMOVE_HEAD(&disk->drains, next);
-		free(drain);
 		disk->drained++;
-		answered.done(answered.opaque);
+		drain->done(drain->opaque);
 	}
 }
 
@@ -227,12 +224,9 @@ static void retry_fired(struct loop_timer *timer)
 	marked_step(disk);
 }
 
-void scsi_disk_drain(struct scsi_disk *disk, void (*done)(void *opaque), void *opaque)
+void scsi_disk_drain(struct scsi_disk *disk, struct scsi_drain *drain)
 {
-	struct scsi_drain *drain = malloc(sizeof(*drain));
-
-	assert(loop_is_mine(disk->loop) && drain);
-	*drain = (struct scsi_drain){ .done = done, .opaque = opaque };
+	assert(loop_is_mine(disk->loop));
 	STAILQ_INSERT_TAIL(&disk->drains, drain, next);
 	disk_step(disk);
 }

@@ -210,6 +210,29 @@ void scsi_fixture_done(void *opaque)
 	world->done++;
 }
 
+struct test_drain {
+	struct scsi_drain drain;
+	void (*done)(void *opaque);
+	void *opaque;
+};
+
+static void drain_done(void *opaque)
+{
+	struct test_drain drain = *(struct test_drain *)opaque;
+
+	free(opaque);
+	drain.done(drain.opaque);
+}
+
+void scsi_fixture_drain(struct scsi_disk *disk, void (*done)(void *opaque), void *opaque)
+{
+	struct test_drain *drain = malloc(sizeof(*drain));
+
+	assert_non_null(drain);
+	*drain = (struct test_drain){ { .done = drain_done, .opaque = drain }, done, opaque };
+	scsi_disk_drain(disk, &drain->drain);
+}
+
 static void lane_answered(void *opaque, struct lane *lane, int result)
 {
 	struct scsi_world *world = opaque;

@@ -109,6 +109,7 @@ void scsi_world_turns(struct scsi_world *world, unsigned count); /* and takes wh
 			scsi_world_turn(world, deadline_ns_);                            \
 	} while (0)
 void scsi_fixture_done(void *world); /* counts in world->done */
+void scsi_fixture_drain(struct scsi_disk *disk, void (*done)(void *opaque), void *opaque);
 
 /* ---- the adapter ---- */
 

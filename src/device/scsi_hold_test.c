@@ -79,7 +79,7 @@ static void drain(struct scsi_world *world, unsigned disk)
 {
 	unsigned done = world->done;
 
-	scsi_disk_drain(world->spies[disk].disk, scsi_fixture_done, world);
+	scsi_fixture_drain(world->spies[disk].disk, scsi_fixture_done, world);
 	scsi_wait(world, world->done == done + 1);
 }
 
@@ -92,7 +92,7 @@ static void test_drain_when_commands_run_then_it_waits_for_all_lanes(void **stat
 	for (unsigned i = 0; i < 3; i++)
 		chains[i] = scsi_submit_read(world, i, 0, i);
 	wait_held(world, 0, 3);
-	scsi_disk_drain(world->spies[0].disk, scsi_fixture_done, world);
+	scsi_fixture_drain(world->spies[0].disk, scsi_fixture_done, world);
 	for (unsigned i = 0; i < 3; i++) {
 		scsi_world_turns(world, 10);
 		assert_int_equal(world->done, 0);
@@ -156,7 +156,7 @@ static void test_drain_when_two_adapters_show_it_then_both_are_quiet(void **stat
 	world->spies[0].later = true;
 	chain = scsi_submit(world, &command);
 	wait_held(world, 0, 1);
-	scsi_disk_drain(world->spies[0].disk, scsi_fixture_done, world);
+	scsi_fixture_drain(world->spies[0].disk, scsi_fixture_done, world);
 	scsi_world_turns(world, 10);
 	assert_int_equal(world->done, 0);
 	held = scsi_submit(world, &command);
@@ -196,7 +196,7 @@ static void release_and_drain(void *opaque)
 	struct nested *nested = opaque;
 
 	if (nested->times++ < 3)
-		scsi_disk_drain(nested->world->spies[0].disk, release_and_drain, nested);
+		scsi_fixture_drain(nested->world->spies[0].disk, release_and_drain, nested);
 	scsi_disk_release(nested->world->spies[0].disk);
 }
 
@@ -205,7 +205,7 @@ static void test_drain_when_done_drains_again_then_each_has_its_turn(void **stat
 	struct scsi_world *world = *state;
 	struct nested nested = { .world = world };
 
-	scsi_disk_drain(world->spies[0].disk, release_and_drain, &nested);
+	scsi_fixture_drain(world->spies[0].disk, release_and_drain, &nested);
 	scsi_wait(world, nested.times == 4);
 	wait_back(world, scsi_submit_read(world, 0, 0, 1));
 }
@@ -240,7 +240,7 @@ static void test_forget_when_drained_meanwhile_then_the_main_thread_has_the_queu
 	wait_back(world, scsi_submit_read(world, 0, 0, 1));
 	for (unsigned i = 0; i < world->ring_count; i++)
 		scsi_ring_stop(scsi_ring_of(world, 0, i));
-	scsi_disk_drain(world->spies[0].disk, scsi_fixture_done, world);
+	scsi_fixture_drain(world->spies[0].disk, scsi_fixture_done, world);
 	scsi_device_forget_loops(world->adapters[0].device, scsi_fixture_done, world);
 	scsi_wait(world, world->done == 2);
 	for (unsigned i = SCSI_QUEUE_FIRST; i < world->ring_count; i++) {
@@ -346,7 +346,7 @@ static void test_exclusive_when_drained_then_after_the_release(void **state)
 	alone = submit_alone(world, 0, 1);
 	wait_held(world, 0, 1);
 	scsi_world_turns(world, 5);
-	scsi_disk_drain(world->spies[0].disk, scsi_fixture_done, world);
+	scsi_fixture_drain(world->spies[0].disk, scsi_fixture_done, world);
 	scsi_spy_let_go(&world->spies[0], 0, 0);
 	scsi_wait(world, world->done == 1);
 	wait_back(world, older);
@@ -355,7 +355,7 @@ static void test_exclusive_when_drained_then_after_the_release(void **state)
 	scsi_disk_release(world->spies[0].disk);
 	wait_held(world, 0, 1);
 	/* while it runs, a drain waits for it */
-	scsi_disk_drain(world->spies[0].disk, scsi_fixture_done, world);
+	scsi_fixture_drain(world->spies[0].disk, scsi_fixture_done, world);
 	scsi_world_turns(world, 10);
 	assert_int_equal(world->done, 1);
 	scsi_spy_let_all_go(&world->spies[0]);

@@ -115,12 +115,6 @@ enum scsi_disk_phase {
 	SCSI_DISK_RELEASING, /* the lanes have been told. -> RUNS */
 };
 
-struct scsi_drain {
-	void (*done)(void *opaque);
-	void *opaque;
-	STAILQ_ENTRY(scsi_drain) next;
-};
-
 struct scsi_disk {
 	struct scsi_unit *unit;
 	struct loop *loop;

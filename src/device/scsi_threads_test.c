@@ -140,7 +140,7 @@ static void drain(struct stress *stress)
 	struct drained *drained = calloc(1, sizeof(*drained));
 
 	*drained = (struct drained){ stress, draw(stress, 2) };
-	scsi_disk_drain(stress->world->spies[drained->disk].disk, is_drained, drained);
+	scsi_fixture_drain(stress->world->spies[drained->disk].disk, is_drained, drained);
 	scsi_wait(stress->world, stress->drained);
 	loop_turn(stress->world->loop, 0);
 	for (unsigned disk = 0; disk < 2; disk++)

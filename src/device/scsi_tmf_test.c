@@ -67,7 +67,7 @@ static void drain(struct scsi_world *world, unsigned disk)
 {
 	unsigned done = world->done;
 
-	scsi_disk_drain(world->spies[disk].disk, scsi_fixture_done, world);
+	scsi_fixture_drain(world->spies[disk].disk, scsi_fixture_done, world);
 	scsi_wait(world, world->done == done + 1);
 }
 

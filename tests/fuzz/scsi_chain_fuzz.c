@@ -63,10 +63,29 @@ static void done(void *opaque)
 	((struct rig *)opaque)->answers++;
 }
 
+struct rig_drain {
+	struct scsi_drain drain;
+	struct rig *rig;
+};
+
 static void drained(void *opaque)
 {
-	((struct rig *)opaque)->drains++;
-	((struct rig *)opaque)->drains_asked--;
+	struct rig_drain *drain = opaque;
+
+	drain->rig->drains++;
+	drain->rig->drains_asked--;
+	free(drain);
+}
+
+static void drain(struct rig *rig)
+{
+	struct rig_drain *drain = malloc(sizeof(*drain));
+
+	if (!drain)
+		abort();
+	*drain = (struct rig_drain){ { .done = drained, .opaque = drain }, rig };
+	rig->drains_asked++;
+	scsi_disk_drain(rig->disks[0], &drain->drain);
 }
 
 static void broken(void *opaque, unsigned index, const char *reason)
@@ -302,8 +321,7 @@ static void step(struct rig *rig, struct fuzz_bytes *bytes)
 		add_lun(rig, verb / 16 % LUNS);
 		break;
 	case 2:
-		rig->drains_asked++;
-		scsi_disk_drain(rig->disks[0], drained, rig);
+		drain(rig);
 		break;
 	case 3:
 		if (rig->drains > 0) {
