@@ -113,9 +113,13 @@ class Ring:
         end = time.monotonic() + seconds
         while self.used_count() < count:
             left = end - time.monotonic()
-            if left <= 0 or not select.select([self.call_fd], [], [], left)[0]:
+            ready = select.select([self.call_fd, self.front.socket], [], [], left)[0] if left > 0 else []
+            if not ready:
                 raise TimeoutError(f"ring {self.index}: {self.used_count()} of {count} requests are done")
-            os.eventfd_read(self.call_fd)
+            if self.call_fd in ready:
+                os.eventfd_read(self.call_fd)
+            else:  # nothing is said there but what was asked for
+                raise ConnectionResetError("the back end has closed the connection")
 
     def status(self, number):
         return self.memory[self.slot(number) + 16]
@@ -321,8 +325,8 @@ class FrontEnd:
         self.set_memory()
         if self.protocol & BACKEND_REQ:
             self.channel, theirs = socket.socketpair()
-            self.must(SET_BACKEND_REQ_FD, fds=[theirs.fileno()])
-            theirs.close()
+            with theirs:
+                self.must(SET_BACKEND_REQ_FD, fds=[theirs.fileno()])
             self.channel.settimeout(SECONDS)
         return self
 
@@ -389,6 +393,10 @@ class ScsiFrontEnd(FrontEnd):
 
 def connect(path):
     channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    channel.connect(str(path))  # waits while the backlog is full
+    try:
+        channel.connect(str(path))  # waits while the backlog is full
+    except OSError:
+        channel.close()
+        raise
     channel.settimeout(SECONDS)
     return channel
