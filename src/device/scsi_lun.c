@@ -152,7 +152,8 @@ static void table_replace(struct scsi_device *device, struct scsi_lun_table *tab
 {
 	struct scsi_lun_table *old = device->table;
 
-	store_release(&device->table, table); /* pairs with scsi_request.c:find_usual */
+	store_release(&device->table,
+		      table); /* pairs with find_lun_queue of scsi_transfer.c and scsi_request.c */
 	scsi_fanout_begin(old->retire, &scsi_do_look, table_retired);
 }
 
@@ -444,9 +445,12 @@ void scsi_lun_get_stats(const struct scsi_lun *lun, struct scsi_lun_stats *ret_s
 	*ret_stats = (struct scsi_lun_stats){ 0 };
 	for (unsigned i = 0; i < lun->device->num_queues; i++) {
 		const struct scsi_lun_queue *lq = &lun->queues[i];
-		uint64_t ended = load_acquire(&lq->ended); /* not more than have begun */
-		uint64_t begun = load_relaxed(&lq->begun);
+		uint64_t begun, ended;
 
+		do { /* both of one moment */
+			ended = load_acquire(&lq->ended);
+			begun = load_acquire(&lq->begun);
+		} while (load_relaxed(&lq->ended) != ended);
 		ret_stats->commands += begun;
 		ret_stats->in_flight += (unsigned)(begun - ended);
 		ret_stats->held += load_relaxed(&lq->held_count);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* virtio-scsi requests: layouts, addresses, responses. */
 #include "device/scsi_fixture.h"
+#include "device/scsi_internal.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -389,6 +390,39 @@ static void test_request_when_addressed_then_who_answers(void **state)
 	}
 }
 
+static void read_at(struct scsi_world *world, const uint8_t address[4])
+{
+	struct scsi_chain *chain = scsi_chain_new(world, HEADER, RESPONSE + 512);
+
+	memcpy(chain->out_part, address, 4);
+	memcpy(chain->out_part + 19, (const uint8_t[10]){ READ_10, [8] = 1 }, 10);
+	scsi_chain_submit(scsi_ring_of(world, 0, SCSI_QUEUE_FIRST), chain,
+			  &(struct scsi_shape){ .out_cuts = { HEADER },
+						.in_cuts = { RESPONSE, 512 } });
+	scsi_wait(world, !chain->out);
+}
+
+/* So that the next one goes the short way: a LUN that is not the first of its target, and peripheral device addressing, too. */
+static void test_read_when_lun_is_any_then_it_is_remembered(void **state)
+{
+	static const uint8_t places[][4] = { { 1, 0, 0x40, 5 },
+					     { 1, 0, 0x40, 0 },
+					     { 1, 0, 0, 5 },
+					     { 1, 1, 0, 0 },
+					     { 1, 1, 0x40, 0 } };
+	struct scsi_world *world = *state;
+	struct scsi_queue *queue = &world->adapters[0].device->queues[0];
+
+	scsi_world_add_lun(world, 0, 2, 0, 5);
+	for (unsigned i = 0; i < ARRAY_SIZE(places); i++) {
+		struct scsi_lun *lun = scsi_world_lun(world, 0, places[i][1], places[i][3]);
+
+		read_at(world, places[i]);
+		assert_ptr_equal(queue->recent, scsi_lun_queue_of(lun, queue));
+		assert_memory_equal(&queue->recent_word, places[i], 4);
+	}
+}
+
 static void test_report_luns_when_asked_of_any_lun_then_those_of_the_target(void **state)
 {
 	static const uint8_t expected[8 + 3 * 8] = {
@@ -515,6 +549,7 @@ int main(void)
 		request_case(test_request_when_data_goes_both_ways_then_failure),
 		request_case(test_request_when_pi_is_acknowledged_then_its_layout),
 		request_case(test_request_when_addressed_then_who_answers),
+		request_case(test_read_when_lun_is_any_then_it_is_remembered),
 		request_case(test_report_luns_when_asked_of_any_lun_then_those_of_the_target),
 		request_case(test_inquiry_when_lun_is_absent_then_the_target_says_so),
 		request_case(test_inquiry_when_lun_is_the_well_known_one_then_it_answers),

@@ -172,14 +172,17 @@ static always_inline bool transfer_begin(struct scsi_request *request, struct sc
 	return true;
 }
 
-/* NULL: not by this way. */
+/* NULL: not by this way. What is found is remembered, however it is addressed. */
 static struct scsi_lun_queue *find_lun_queue(struct scsi_queue *queue, uint64_t word)
 {
 	/* pairs with scsi_lun.c:table_replace */
 	const struct scsi_lun_table *table = load_acquire(&queue->device->table);
 	struct scsi_lun *lun = scsi_table_find_fast(table, word);
+	struct le64 bytes = le64_make(word);
 
-	if (unlikely(!lun || scsi_lun_queue_open(lun, queue) < 0))
+	if (!lun && scsi_lun_decode(table, (const uint8_t *)&bytes, &lun) != SCSI_LUN_OK)
+		return NULL;
+	if (unlikely(scsi_lun_queue_open(lun, queue) < 0))
 		return NULL;
 	queue->recent = scsi_lun_queue_of(lun, queue);
 	queue->recent_word = word;

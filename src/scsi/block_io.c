@@ -3,7 +3,7 @@
  * READ, WRITE, SYNCHRONIZE CACHE, PRE-FETCH, WRITE ATOMIC.
  *
  * READ and WRITE are the data path: the initiator's buffers go to the block gate as they are, one request for one command. What
- * nothing at all objects to has been submitted by target.c before it comes here.
+ * nothing at all objects to never comes here: see scsi_transfer_plan().
  *
  * - FUA on READ wants data that is on the medium (SBC-4, 4.15): with a write cache the node is flushed first. FUA on WRITE and a
  *   cache that is switched off are the gate's BLOCK_FUA. DPO is a hint that the block layer has no use for.
