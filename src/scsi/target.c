@@ -15,10 +15,10 @@
  *   10. transfer length               longer than VPD page B0h says
  *   11. buffers                       shorter than what the CDB moves: nothing is executed, the caller is told by task->fit
  *
- * READ and WRITE that nothing objects to take a way of their own, which asks all of it at once; whatever it is not sure of it leaves to
- * the checks, which know how to say what is wrong.
+ * READ and WRITE that nothing objects to need no task: scsi_transfer_plan() asks all of it at once; whatever it is not sure of it leaves
+ * to the checks, which know how to say what is wrong.
  *
- * 5 to 8 look at two words that are zero in the common case. A command that must run alone on its unit then waits, and goes
+ * 5 to 8 look at two words, of the nexus and of the unit, that are zero when nothing stands in any command's way. A command that must run alone on its unit then waits, and goes
  * through 6 to 9 again when it has been let in: the world may be another by then.
  *
  * All on the task's loop.
