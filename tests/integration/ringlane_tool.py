@@ -5,6 +5,7 @@
 usage: tests/integration/ringlane_tool.py BUILD-DIRECTORY ringlaned|qemu-storage-daemon
 """
 
+import errno
 import json
 import os
 import pty
@@ -346,10 +347,20 @@ class Bench(Case):
             [BUILD / "src/tools/ringlane", *words], stdout=subprocess.DEVNULL, stderr=slave, timeout=SECONDS
         )
         os.close(slave)
-        shown = os.read(master, 65536).decode()
+        shown = self.all_that_was_shown(master)
         self.assertEqual(done.returncode, 0)
         self.assertRegex(shown, r"bench: 1 jobs \[ *\d+\.\d%\] .*k IOPS, .*eta 00:0\d")
         self.assertTrue(shown.endswith("\r\x1b[K"), shown)
+
+    def all_that_was_shown(self, master):
+        """A terminal hands over what was written in pieces, and says EIO when nobody has it open any more."""
+        shown = b""
+        try:
+            while piece := os.read(master, 65536):
+                shown += piece
+        except OSError as error:
+            self.assertEqual(error.errno, errno.EIO)
+        return shown.decode()
 
 
 class Verify(Case):
