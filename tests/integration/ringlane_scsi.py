@@ -45,7 +45,7 @@ class Driver(Case):
                 self.run_program("tests/integration/driver_disk_test", self.uri(query))
 
     def test_adapter_when_driven_then_scan_commands_and_functions_work(self):
-        slow = ["--blockdev", f"null-co,node-name=n2,size=1M,latency-ns={300 * 1000000}"]
+        slow = ["--blockdev", f"null-co,node-name=n2,size=1M,latency-ns={2 * 10**9}"]
         disks = [*self.disk("n0"), *self.disk("n1", 1), *self.disk("n2", 2)]
         self.daemon(*self.ram("n0"), *self.ram("n1"), *slow, *self.adapter(), *disks)
         self.run_program("tests/integration/driver_scsi_test", self.uri())

@@ -220,7 +220,7 @@ class Commands(Case):
             self.refuse(monitor, "object 'auto0' not found", "object-del", id="auto0")
 
     def test_queue_when_its_state_changes_then_told(self):
-        slow = ["--blockdev", "null-co,node-name=n0,size=1M,latency-ns=300000000"]
+        slow = ["--blockdev", "null-co,node-name=n0,size=1M,latency-ns=2000000000"]
         _, monitor = self.with_monitor(*slow, *self.export())
         states = lambda: [queue["state"] for queue in monitor.run("query-block-exports")[0]["queues"]]  # noqa: E731
         with FrontEnd(self.socket, rings=2) as front:
@@ -413,7 +413,7 @@ class Clients(Case):
 
 class Life(Case):
     def test_quit_when_asked_then_requests_are_finished_first(self):
-        slow = ["--blockdev", "null-co,node-name=n0,size=1M,latency-ns=300000000"]
+        slow = ["--blockdev", "null-co,node-name=n0,size=1M,latency-ns=2000000000"]
         daemon, monitor = self.with_monitor(*slow, *self.export())
         with FrontEnd(self.socket) as front:
             ring = front.set_up().start()

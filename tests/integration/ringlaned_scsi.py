@@ -47,7 +47,8 @@ def ram(name, size="1M"):
     return ["--blockdev", f"ram,node-name={name},size={size}"]
 
 
-def slow(name, milliseconds):
+def slow(name, milliseconds=2000):
+    """By default slow enough to look at what is in flight on a busy machine."""
     return ["--blockdev", f"null-co,node-name={name},size=1M,latency-ns={milliseconds * 1000000}"]
 
 
@@ -170,7 +171,7 @@ class Disks(Adapters):
             self.assert_fine(rings[1].read(0), b"r" * 512)
 
     def test_ring_when_stopped_in_flight_then_answers_after_them(self):
-        _, monitor = self.with_monitor(*slow("n0", 500), *self.adapter(), *disk("n0"))
+        _, monitor = self.with_monitor(*slow("n0"), *self.adapter(), *disk("n0"))
         front, (ring, _) = self.connect()
         asked = lambda: monitor.run("query-block-exports")[0]["devices"][0]["requests"]
         before = asked()
@@ -303,7 +304,7 @@ class Plugging(Adapters):
         self.assertEqual(daemon.lines(), [])
 
     def test_disk_when_unplugged_in_flight_then_commands_are_finished(self):
-        _, monitor = self.with_monitor(*ram("n0"), *slow("n1", 300), *self.adapter(), *disk("n0"), *disk("n1"))
+        _, monitor = self.with_monitor(*ram("n0"), *slow("n1"), *self.adapter(), *disk("n0"), *disk("n1"))
         _, rings = self.connect()
         self.assertEqual(rings[1].settle(target=1), [POWER_ON])
         numbers = [rings[1].put_command([0x28] + [0] * 7 + [1, 0], room=512, target=1) for _ in range(IN_FLIGHT)]
@@ -334,7 +335,7 @@ class Plugging(Adapters):
         self.assertTrue(event & EVENTS_MISSED)
 
     def test_export_when_deleted_then_its_disks_go_with_it(self):
-        daemon, monitor = self.with_monitor(*slow("n0", 100), *ram("n1"), *self.adapter(), *disk("n0"), *disk("n1"))
+        daemon, monitor = self.with_monitor(*slow("n0"), *ram("n1"), *self.adapter(), *disk("n0"), *disk("n1"))
         front, rings = self.connect()
         number = rings[0].put_command([0x28] + [0] * 7 + [1, 0], room=512)
         rings[0].kick()
@@ -534,7 +535,7 @@ class Sharing(Adapters):
 
 class Ends(Adapters):
     def test_sigterm_when_commands_are_in_flight_then_they_end_first(self):
-        daemon = self.daemon(*slow("n0", 300), *self.adapter(), *disk("n0"))
+        daemon = self.daemon(*slow("n0"), *self.adapter(), *disk("n0"))
         front, rings = self.connect()
         start = [ring.next for ring in rings]
         for ring in rings:

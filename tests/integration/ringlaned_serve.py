@@ -39,7 +39,8 @@ from vhost_user import (
 CONFIG_CHANGE = 2
 
 
-def slow(milliseconds, name="n0"):
+def slow(milliseconds=2000, name="n0"):
+    """By default slow enough to look at what is in flight on a busy machine."""
     return ["--blockdev", f"null-co,node-name={name},size=1M,latency-ns={milliseconds * 1000000}"]
 
 
@@ -78,7 +79,7 @@ class Rings(Case):
             self.assertEqual(ring.run(READ, 4, room=512), (0, bytes([4]) * 512))
 
     def test_stop_when_requests_are_in_flight_then_answers_after_them(self):
-        daemon = self.daemon(*slow(300), *self.export())
+        daemon = self.daemon(*slow(), *self.export())
         with FrontEnd(self.socket) as front:
             ring = front.set_up().start()
             numbers = [ring.put(READ, 0, room=512) for _ in range(SIZE // 4)]
@@ -443,7 +444,7 @@ class Clients(Case):
 
 class Signals(Case):
     def test_sigterm_when_requests_are_in_flight_then_they_end_first(self):
-        daemon = self.daemon(*slow(300), *self.export())
+        daemon = self.daemon(*slow(), *self.export())
         with FrontEnd(self.socket, rings=4) as front:
             front.set_up()
             for index in range(4):
@@ -463,7 +464,7 @@ class Signals(Case):
         return [int(line.split("in flight ")[1].split(",")[0]) for line in daemon.map(queues) if "in flight" in line]
 
     def test_sigterm_when_a_ring_is_being_stopped_then_ends(self):
-        daemon = self.daemon(*slow(300), *self.export())
+        daemon = self.daemon(*slow(), *self.export())
         with FrontEnd(self.socket) as front:
             ring = front.set_up().start()
             ring.put(READ, 0, room=512)
