@@ -192,24 +192,23 @@ static void queue_sort(struct managed_queue *mq, int reason, uint64_t now_ns)
 {
 	struct ringlane_queue *queue = mq->queue;
 	struct queue_returned *returned = &queue->returned;
-	struct ringlane_completion *all = returned->completions + returned->first;
-	unsigned kept = 0;
+	unsigned end = returned->first + returned->count, kept = returned->first;
 
-	for (unsigned i = 0; i < returned->count; i++) {
-		struct managed_request *slot = all[i].user_data;
+	for (unsigned i = returned->first; i < end; i++) {
+		struct ringlane_completion completion = returned->completions[i];
+		struct managed_request *slot = completion.user_data;
 
-		if (all[i].result == reason && slot->state == SLOT_IN_FLIGHT &&
+		if (completion.result == reason && slot->state == SLOT_IN_FLIGHT &&
 		    replay_may(mq->managed, slot)) {
 			replay_push(mq, slot, now_ns);
 			queue->in_flight--;
 			continue;
 		}
-		all[kept] = all[i];
-		if (all[i].result == reason)
-			all[kept].result = verdict(slot, reason, now_ns);
-		kept++;
+		if (completion.result == reason)
+			completion.result = verdict(slot, reason, now_ns);
+		returned->completions[kept++] = completion;
 	}
-	returned->count = kept;
+	returned->count = kept - returned->first;
 }
 
 static void queues_sort(struct keeper *keeper, int reason)

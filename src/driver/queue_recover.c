@@ -96,13 +96,13 @@ static bool chain_collect(struct ringlane_queue *queue, unsigned id, int result)
 /* Those from the given one on. */
 static void returned_reverse(struct queue_returned *returned, unsigned from)
 {
-	struct ringlane_completion *all = returned->completions + returned->first;
+	unsigned low = returned->first + from, high = returned->first + returned->count;
 
-	for (unsigned to = returned->count; to > from + 1; from++, to--) {
-		struct ringlane_completion swap = all[from];
+	for (; high > low + 1; low++, high--) {
+		struct ringlane_completion swap = returned->completions[low];
 
-		all[from] = all[to - 1];
-		all[to - 1] = swap;
+		returned->completions[low] = returned->completions[high - 1];
+		returned->completions[high - 1] = swap;
 	}
 }
 
