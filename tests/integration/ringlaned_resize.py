@@ -90,8 +90,10 @@ class Resize(Case):
                 resize(monitor, LARGE)
 
     def begin_resize(self, size):
+        """The thread waits for the end; the beginning is over when this returns."""
         monitor = self.connect_monitor()
-        thread = threading.Thread(target=resize, args=(monitor, size))
+        monitor.begin("block_resize", **{"node-name": "slow", "size": size})
+        thread = threading.Thread(target=monitor.finish, args=("block_resize",))
         thread.start()
         return thread
 

@@ -47,8 +47,7 @@ def ram(name, size="1M"):
     return ["--blockdev", f"ram,node-name={name},size={size}"]
 
 
-def slow(name, milliseconds=2000):
-    """By default slow enough to look at what is in flight on a busy machine."""
+def slow(name, milliseconds=2000):  # slow enough to look at what is in flight on a busy machine
     return ["--blockdev", f"null-co,node-name={name},size=1M,latency-ns={milliseconds * 1000000}"]
 
 

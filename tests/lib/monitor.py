@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: MIT
 """Talks to a QMP monitor: QEMU's or the daemon's."""
 
+import fcntl
 import json
 import select
 import socket
+import termios
 import time
 
-from process import Timeout
+from process import Timeout, wait_until
 
 
 class Channel:
@@ -24,6 +26,10 @@ class Channel:
 
     def send(self, data):
         self.socket.sendall(data)
+
+    def is_read(self):
+        """Whether the other end has read all that was sent."""
+        return fcntl.ioctl(self.socket, termios.TIOCOUTQ, bytes(4)) == bytes(4)
 
     def read_more(self, end):
         ready, _, _ = select.select([self.socket], [], [], max(0, end - time.monotonic()))
@@ -60,7 +66,19 @@ class Monitor:
 
     def run(self, command, seconds=20, **arguments):
         """Run a command; events that arrive meanwhile are kept."""
+        self.send(command, arguments)
+        return self.finish(command, seconds)
+
+    def send(self, command, arguments):
         self.channel.send(json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n")
+
+    def begin(self, command, **arguments):
+        """Send a command, and wait until it has been read: what another monitor sends then is executed later."""
+        self.send(command, arguments)
+        wait_until(self.channel.is_read, 20, f"{command} is read")
+
+    def finish(self, command, seconds=20):
+        """The answer of what was begun."""
         end = time.monotonic() + seconds
         while True:
             answer = json.loads(self.channel.read_line(end))
