@@ -134,7 +134,8 @@ def step_clang(total):
 
 
 def step_sanitize(total):
-    folder = build(total, "sanitize", "gcc", "-Db_sanitize=address,undefined", "-Doptimization=1")
+    """clang's sanitizers see more than gcc's, such as arithmetic on a null pointer."""
+    folder = build(total, "sanitize", "clang", "-Db_sanitize=address,undefined", "-Db_lundef=false", "-Doptimization=1")
     run_tests(total, folder, "--suite", "unit", "--suite", "integration", "--suite", "threads", "-t", "4")
 
 

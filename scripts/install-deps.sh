@@ -12,7 +12,7 @@ cd "$(dirname "$0")/.."
 build=(meson ninja-build gcc pkg-config liburing-dev libjansson-dev libhwloc-dev libcmocka-dev scdoc)
 guest=(qemu-system-x86 qemu-system-common qemu-utils seabios busybox-static fio e2fsprogs util-linux
     sg3-utils libiscsi-bin cpio python3)
-check=(clang libclang-rt-14-dev clang-format shellcheck valgrind spin git)
+check=(clang libclang-rt-14-dev llvm clang-format shellcheck valgrind spin git)
 
 die() {
     echo "install-deps: $*" >&2
