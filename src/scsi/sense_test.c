@@ -2,6 +2,8 @@
 /* Sense data, byte by byte (SPC-4, 4.5), and the unit attentions of a nexus. */
 #include "scsi/fixture.h"
 
+#include "base/clock.h"
+
 #include <pthread.h>
 #include <string.h>
 
@@ -167,6 +169,7 @@ static void test_attentions_when_one_is_cleared_then_the_others_stay(void **stat
 
 #define TAKERS 4
 #define ROUNDS 20000
+#define TIME_NS (2 * NS_PER_S) /* of the rounds: with one CPU each is a turn of the scheduler */
 
 struct race {
 	struct scsi_nexus *nexus;
@@ -191,16 +194,17 @@ static void test_attentions_when_taken_from_many_threads_then_each_once(void **s
 {
 	struct scsi_fixture *f = *state;
 	struct race race = { .nexus = f->nexuses[FIRST] };
+	uint64_t end_ns = clock_ns() + TIME_NS;
 	pthread_t threads[TAKERS];
 
 	for (unsigned i = 0; i < TAKERS; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, take_all, &race), 0);
-	while (race.established < ROUNDS) {
+	do {
 		if (scsi_nexus_peek_attention(race.nexus))
 			continue;
 		race.established++;
 		scsi_nexus_attention(race.nexus, SCSI_ASC_CAPACITY_CHANGED);
-	}
+	} while (race.established < ROUNDS && clock_ns() < end_ns);
 	store_release(&race.over, true);
 	for (unsigned i = 0; i < TAKERS; i++)
 		pthread_join(threads[i], NULL);
