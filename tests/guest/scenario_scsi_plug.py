@@ -58,7 +58,8 @@ class ScsiPlug(ScsiScenario):
 
     def case_same_node_comes_back_at_another_address(self):
         self.plug("again")
-        (found,) = [disk for disk in self.list_disks() if disk.name == self.wait_disk("again")]
+        name = self.wait_disk("again")
+        (found,) = [disk for disk in self.list_disks() if disk.name == name]
         assert found.address[1:] == (9, 0), found
         self.unplug("again")
         self.wait_no_disk("again")
