@@ -181,19 +181,20 @@ static void queue_lose(struct managed_queue *mq, struct reaper_batch *batch, int
 		gate_close(mq->gate);
 }
 
-/* The keeper makes the ring anew, or finds the device again: until then there is nothing to take. Perhaps it is at it. */
+/*
+ * The keeper makes the ring anew, or finds the device again: until then there is nothing to take. Perhaps it is at it. It is told with the
+ * lock, so not after it has made the ring anew: a poller is not parked.
+ */
 static bool keeper_takes(struct managed_queue *mq, int error)
 {
-	bool tells;
-
 	if (!mq->managed->options.reconnect_ms || load_relaxed(&mq->closed))
 		return false;
 	pthread_mutex_lock(&mq->lock);
-	tells = error == -EPROTO && !mq->paused && mq->queue->ring.broken && !mq->told;
-	mq->told |= tells;
-	pthread_mutex_unlock(&mq->lock);
-	if (tells)
+	if (error == -EPROTO && !mq->paused && mq->queue->ring.broken && !mq->told) {
+		mq->told = true;
 		keeper_tell_broken(mq->managed->keeper);
+	}
+	pthread_mutex_unlock(&mq->lock);
 	return true;
 }
 
