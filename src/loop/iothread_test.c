@@ -33,6 +33,7 @@ struct test_call {
 	struct loop_message message, answer;
 	struct loop *from;
 	void (*fn)(struct test_call *call);
+	bool posted; /* atomic */
 	unsigned answered;
 	struct loop_stats stats;
 	uint64_t cpu_ns;
@@ -45,10 +46,13 @@ static void call_answered(struct loop_message *message)
 	container_of(message, struct test_call, answer)->answered = 1;
 }
 
+/* Who posts may wake us after we have seen the message: that wake-up belongs to this turn, not to what is counted next. */
 static void call_run(struct loop_message *message)
 {
 	struct test_call *call = container_of(message, struct test_call, message);
 
+	while (!load_acquire(&call->posted)) /* pairs with test_call */
+		sched_yield();
 	call->fn(call);
 	loop_post(call->from, &call->answer);
 }
@@ -59,6 +63,7 @@ static struct test_call test_call(struct loop *from, struct iothread *to,
 	struct test_call call = { { .fn = call_run }, { .fn = call_answered }, from, fn };
 
 	loop_post(iothread_loop(to), &call.message);
+	store_release(&call.posted, true); /* pairs with call_run */
 	test_loop_until(from, &call.answered, 1);
 	return call;
 }
