@@ -21,6 +21,7 @@ struct asleep {
 	struct iothread *thread;
 	struct loop *loop; /* its */
 	struct loop_message ping;
+	bool posted; /* atomic: whoever has posted the ping is out */
 	bool pinged;
 };
 
@@ -63,18 +64,24 @@ static void ping_back(struct loop_message *message)
 	container_of(message, struct asleep, ping)->pinged = true;
 }
 
+/* Who posts may wake the loop after that has seen the message: such a wake-up is there, and seen in this turn, once it is out. */
 static void ping_there(struct loop_message *message)
 {
+	struct asleep *test = container_of(message, struct asleep, ping);
+
+	while (!load_acquire(&test->posted)) /* pairs with settle */
+		sched_yield();
 	message->fn = ping_back;
-	loop_post(container_of(message, struct asleep, ping)->world.loop, message);
+	loop_post(test->world.loop, message);
 }
 
-/* For good: nothing that it has begun, a call say, is left to wake it. */
+/* For good: nothing that it has begun, a call say, is left to wake it, nor the ping itself. */
 static void settle(struct asleep *test)
 {
-	test->pinged = false;
+	test->pinged = test->posted = false;
 	test->ping.fn = ping_there;
 	loop_post(test->loop, &test->ping);
+	store_release(&test->posted, true); /* pairs with ping_there */
 	scsi_wait(&test->world, test->pinged && loop_is_asleep(test->loop));
 }
 
