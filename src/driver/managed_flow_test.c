@@ -45,7 +45,8 @@ static void test_request_when_no_queue_takes_any_then_it_waits_for_one(void **st
 		gates_set(&it, true);
 		assert_int_equal(test_tally_wait(&it.tally, 20), 20);
 		assert_int_equal(it.tally.failed, 0);
-		assert_int_equal(held_now(&it), 0);
+		/* the reaper that has put the last one into a ring may be slower than the one that tells it */
+		test_until(held_now(&it) == 0);
 		test_submit(&it, &request); /* nothing is in its way any more */
 		assert_int_equal(held_now(&it), 0);
 		assert_int_equal(test_tally_wait(&it.tally, 21), 21);

@@ -231,7 +231,8 @@ static void test_poll_queue_when_its_cpu_goes_and_nobody_polls_then_it_is_adopte
 		   2); /* and the interrupt queue */
 	assert_false(test_queue_stats(&it, orphan).active);
 	assert_int_equal(test_queue_stats(&it, orphan).in_flight, 0);
-	assert_int_equal(test_tally_wait(&it.tally, 0), 1);
+	/* its place in the queue is given back before it is told */
+	assert_int_equal(test_tally_wait(&it.tally, 1), 1);
 	test_submit(&it, &request);
 	test_until((ringlane_managed_poll(it.managed), test_tally_wait(&it.tally, 0)) == 2);
 	assert_int_equal(test_queue_stats(&it, orphan).submitted, 1);

@@ -123,10 +123,14 @@ static void test_request_when_wrong_then_it_is_refused_and_the_others_are_not(vo
 	test_managed_close(&it);
 }
 
-/* The place in steering that a full ring gives back is the one that was leaked once: the target was pinned for ever. */
+/*
+ * The place in steering that a full ring gives back is the one that was leaked once: the target was pinned for ever. No flow wants to
+ * move, and have its requests held, because the test's thread was put on another CPU.
+ */
 static void test_submit_when_a_queue_is_full_then_nothing_leaks(void **state)
 {
 	static const enum ringlane_order orders[] = { RINGLANE_ORDERED, RINGLANE_RELAXED };
+	const struct ringlane_managed_options staying = { .move_ns = 3600 * NS_PER_S };
 	const struct fake_setup holds = { .trick = FAKE_HOLDS, .queue_max = 2 };
 	const struct ringlane_options small = { .queue_size = 16, .queues = 2 };
 
@@ -137,7 +141,7 @@ static void test_submit_when_a_queue_is_full_then_nothing_leaks(void **state)
 		unsigned accepted = 0;
 		int ret;
 
-		test_managed_open(&it, &holds, &small, NULL);
+		test_managed_open(&it, &holds, &small, &staying);
 		flow = ringlane_flow_new(it.managed, orders[i]);
 		request = test_request(&it, RINGLANE_OP_READ, 1);
 		request.flow = flow;
@@ -259,24 +263,25 @@ static void test_stop_when_requests_are_in_flight_then_they_finish(void **state)
 
 struct stop_case {
 	enum fake_trick trick;
+	unsigned timeout_ms; /* of what the device is asked */
 	int result;
 };
 
 static void test_stop_when_the_device_finishes_nothing_then_all_is_cancelled_once(void **state)
 {
 	static const struct stop_case cases[] = {
-		{ FAKE_DROPS, -ECANCELED }, /* stops, though */
-		{ FAKE_HOLDS, -ETIMEDOUT },
+		{ FAKE_DROPS, TEST_DEADLINE_MS, -ECANCELED }, /* stops, though */
+		{ FAKE_HOLDS, 100, -ETIMEDOUT },
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
 		const struct fake_setup setup = { .trick = cases[i].trick };
-		const struct ringlane_options impatient = { .timeout_ms = 100 };
+		const struct ringlane_options asking = { .timeout_ms = cases[i].timeout_ms };
 		const struct ringlane_managed_options options = { .stop_ms = 20 };
 		struct ringlane_request request;
 		struct test_managed it;
 
-		it.disk = test_disk_open_hasty(&setup, &impatient);
+		it.disk = test_disk_open_hasty(&setup, &asking);
 		test_managed_start(&it, &options);
 		request = test_request(&it, RINGLANE_OP_READ, 0);
 		for (unsigned k = 0; k < 50; k++)

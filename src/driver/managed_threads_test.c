@@ -108,7 +108,7 @@ struct submitter {
 	struct bed *bed;
 	pthread_t thread;
 	struct ringlane_flow *flow;
-	unsigned index, rounds; /* 0: until nothing is accepted any more */
+	unsigned index, rounds; /* at least; 0: until nothing is accepted any more */
 	bool polls;             /* its requests are polled, by itself and whoever else does */
 	unsigned accepted, end; /* end: what the last submission returned */
 	uint8_t *buffer;
@@ -121,7 +121,8 @@ struct bed {
 	struct ringlane_device *device;
 	struct ringlane_managed *managed;
 	struct submitter submitters[FLOWS];
-	bool quit; /* atomic */
+	bool quit;    /* atomic */
+	bool goes_on; /* atomic: beyond the rounds, so that what is to happen meanwhile can happen */
 };
 
 struct ticket {
@@ -164,14 +165,19 @@ static void submitter_wait(const struct submitter *submitter)
 	sched_yield();
 }
 
+static bool submitter_has_more(const struct submitter *submitter)
+{
+	return !submitter->rounds || submitter->accepted < submitter->rounds ||
+	       load_relaxed(&submitter->bed->goes_on);
+}
+
 static void *submit_run(void *opaque)
 {
 	struct submitter *submitter = opaque;
 	struct ticket tickets[FLOW_SECTORS];
 	int ret = 1;
 
-	while (ret != -ESHUTDOWN &&
-	       (!submitter->rounds || submitter->accepted < submitter->rounds)) {
+	while (ret != -ESHUTDOWN && submitter_has_more(submitter)) {
 		unsigned sector = submitter->accepted % FLOW_SECTORS;
 		struct ringlane_request request = {
 			.op = RINGLANE_OP_READ,
@@ -211,7 +217,7 @@ static void *submit_run(void *opaque)
 
 /* ---- the bed ---- */
 
-static void bed_open(struct bed *bed, enum ringlane_order order, unsigned rounds,
+static void bed_open(struct bed *bed, enum ringlane_order order, unsigned rounds, bool goes_on,
 		     const struct ringlane_managed_options *options)
 {
 	const struct ringlane_options some = { .queues = 2 + options->poll_queues,
@@ -219,6 +225,7 @@ static void bed_open(struct bed *bed, enum ringlane_order order, unsigned rounds
 	struct ringlane_error error = { 0 };
 
 	memset(bed, 0, sizeof(*bed));
+	bed->goes_on = goes_on;
 	remote_open(&bed->remote);
 	if (ringlane_open(bed->remote.uri, &some, &bed->device, &error) < 0 ||
 	    ringlane_managed_start(bed->device, options, &bed->managed, &error) < 0)
@@ -243,7 +250,7 @@ static void bed_open(struct bed *bed, enum ringlane_order order, unsigned rounds
 
 static bool bed_is_done(const struct bed *bed)
 {
-	bool done = true;
+	bool done = !load_relaxed(&bed->goes_on);
 
 	for (unsigned i = 0; i < FLOWS; i++)
 		done &= load_acquire(&bed->submitters[i].done) >= bed->submitters[i].rounds;
@@ -303,7 +310,7 @@ static void test_load_when_polling_is_switched_then_flows_keep_their_order(void 
 	struct ringlane_managed_stats stats;
 	struct bed bed;
 
-	bed_open(&bed, RINGLANE_ORDERED, ROUNDS, &restless);
+	bed_open(&bed, RINGLANE_ORDERED, ROUNDS, false, &restless);
 	for (unsigned i = 0; !bed_is_done(&bed); i++) {
 		assert_int_equal(
 			ringlane_managed_set_iopoll(bed.managed, (enum ringlane_iopoll)(i % 3)), 0);
@@ -327,7 +334,7 @@ static void test_load_when_maps_and_gates_change_then_flows_keep_their_order(voi
 	struct bed bed;
 	struct gate *gate;
 
-	bed_open(&bed, RINGLANE_ORDERED, ROUNDS, &restless);
+	bed_open(&bed, RINGLANE_ORDERED, ROUNDS, false, &restless);
 	gate = bed.managed->queues[1].gate;
 	for (unsigned i = 0; !bed_is_done(&bed); i++) {
 		const struct steer_map_spec spec = { .queue_of_cpu = i % 2 ? one_way : other_way,
@@ -361,13 +368,14 @@ static void test_load_when_polled_and_reset_then_what_was_accepted_is_done_once(
 	struct bed bed;
 	unsigned resets = 0, reset_at = 0;
 
-	bed_open(&bed, RINGLANE_RELAXED, ROUNDS, &polled);
+	bed_open(&bed, RINGLANE_RELAXED, ROUNDS, true, &polled);
 	test_ladder_take(bed.managed);
 	while (!bed_is_done(&bed)) {
 		if (bed_done(&bed) - reset_at > 8 * FLOWS * WINDOW) {
 			assert_true(managed_reset(bed.managed->keeper));
 			reset_at = bed_done(&bed);
 			resets++;
+			store_relaxed(&bed.goes_on, false); /* that was seen */
 		}
 		sched_yield();
 	}
@@ -426,7 +434,7 @@ static void test_load_when_cpus_go_and_the_device_is_reset_then_all_is_done_once
 	pthread_t thread;
 	struct bed bed;
 
-	bed_open(&bed, RINGLANE_RELAXED, ROUNDS, &flighty);
+	bed_open(&bed, RINGLANE_RELAXED, ROUNDS, true, &flighty);
 	test_ladder_take(bed.managed);
 	ops = *bed.device->transport->ops;
 	ops.queue_mask = no_mask;
@@ -438,6 +446,7 @@ static void test_load_when_cpus_go_and_the_device_is_reset_then_all_is_done_once
 			assert_true(managed_reset(bed.managed->keeper));
 			reset_at = bed_done(&bed);
 			resets++;
+			store_relaxed(&bed.goes_on, false); /* that was seen */
 		}
 		managed_cpus_look(bed.managed->keeper, clock_ns());
 		sched_yield();
@@ -462,7 +471,7 @@ static void test_stop_when_under_load_then_what_was_accepted_is_done_once(void *
 	for (unsigned i = 0; i < 6; i++) {
 		struct bed bed;
 
-		bed_open(&bed, orders[i % 2], 0, i < 3 ? &restless : &polled);
+		bed_open(&bed, orders[i % 2], 0, false, i < 3 ? &restless : &polled);
 		test_until(load_relaxed(&bed.submitters[0].done) > 50 * i);
 		assert_int_equal(ringlane_managed_stop(bed.managed), 0);
 		bed_join(&bed);
@@ -477,7 +486,7 @@ static void test_load_when_the_device_dies_then_what_was_accepted_is_done_once(v
 {
 	struct bed bed;
 
-	bed_open(&bed, RINGLANE_ORDERED, 0, &restless);
+	bed_open(&bed, RINGLANE_ORDERED, 0, false, &restless);
 	test_until(load_relaxed(&bed.submitters[0].done) > 50);
 	remote_kill(&bed.remote);
 	bed_join(&bed);
