@@ -94,7 +94,8 @@ static bool wishes_grant(struct fake_disk *disk)
 	disk->sectors_told = sectors;
 	pthread_mutex_lock(&disk->lock);
 	quit = disk->wishes.quit;
-	disk->dead |= disk->wishes.hang_up;
+	if (disk->wishes.hang_up)
+		client_forget(disk);
 	if (disk->wishes.release)
 		held_release(disk);
 	listening_set(disk, !disk->wishes.away);
@@ -270,7 +271,7 @@ void fake_disk_hang_up(struct fake_disk *disk)
 {
 	pthread_mutex_lock(&disk->lock);
 	disk->wishes.hang_up = true;
-	wish_end(disk);
+	wish_wait(disk);
 }
 
 void fake_disk_set_trick(struct fake_disk *disk, enum fake_trick trick)

@@ -63,13 +63,13 @@ struct virtio_blk_config fake_config(uint64_t sectors);
 uint8_t *fake_disk_bytes(struct fake_disk *disk);
 /* Tells the client that the disk has so many sectors now (at most those it began with). */
 void fake_disk_resize(struct fake_disk *disk, uint64_t sectors);
-/* Closes the connection. */
-void fake_disk_hang_up(struct fake_disk *disk);
 /* From the next request on. */
 void fake_disk_set_trick(struct fake_disk *disk, enum fake_trick trick);
 
 /* These return when the fake has done it. */
 
+/* Closes the connection. Who comes next is another client. */
+void fake_disk_hang_up(struct fake_disk *disk);
 /* Closes the connection and the listening socket. */
 void fake_disk_go_away(struct fake_disk *disk);
 /* After that: listens again at the same path, as setup says now: features, queue_max, config, trick. */
