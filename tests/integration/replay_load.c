@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * Load on a managed device whose back end is killed and started again by somebody else: every sector that is written has its
- * number and a round in it, and is read back. Any error, wrong data or stall ends the program with 1.
+ * number and a round in it, and is read back. Any error, wrong data or stall ends the program with 1. Says "runs" after the first round.
  *
  * usage: replay_load URI SECONDS [FILE]       ends earlier when FILE is there
  */
@@ -125,6 +125,10 @@ int main(int argc, char **argv)
 	end = clock_ns() + strtoull(argv[2], NULL, 10) * NS_PER_S;
 	do {
 		ret = out && in ? round_run(managed, out, in, ++round) : 1;
+		if (round == 1) {
+			puts("runs");
+			fflush(stdout);
+		}
 	} while (ret == 0 && clock_ns() < end && (argc < 4 || access(argv[3], F_OK) < 0));
 	ringlane_managed_get_stats(managed, &stats);
 	printf("rounds %u reconnects %llu replayed %llu quiesced %llu\n", round,
