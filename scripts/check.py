@@ -126,7 +126,7 @@ def run_guests(total, build_name, *options):
 
 
 def step_gcc(total):
-    run_tests(total, build(total, "gcc", "gcc", "-Db_lto=true"), "--no-suite", "guest")
+    run_tests(total, build(total, "gcc", "gcc", "-Db_lto=true"), "--no-suite", "guest", "-t", "4")
 
 
 def step_clang(total):

@@ -30,7 +30,7 @@ class Cut(ScsiScenario):
     def resize(self, node, name, size):
         self.backend.control("block_resize", **{"node-name": node, "size": size})
         seen = f"cat /sys/block/{name}/size"
-        wait_until(lambda: int(self.guest.check(seen)) == size // 512, 30, f"the guest sees {size} bytes")
+        wait_until(lambda: int(self.guest.check(seen)) == size // 512, 60, f"the guest sees {size} bytes")
 
     def list_refused(self, name):
         """The sectors of what the device refused, as Linux tells; not of what Linux did not send."""
@@ -96,5 +96,5 @@ class Cut(ScsiScenario):
         export = {"type": "vhost-user-blk", "id": "cut", "node-name": "cut", "addr": address, "writable": True, "num-queues": 4}
         self.backend.control("block-export-add", **export)
         self.guest.plug_disk(disk)
-        wait_until(lambda: self.guest.run("test -b /dev/vda").status == 0, 20, "the disk appears")
+        wait_until(lambda: self.guest.run("test -b /dev/vda").status == 0, 60, "the disk appears")
         self.cut_under_load("cut", disk.path, "vda")

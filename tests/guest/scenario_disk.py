@@ -146,7 +146,7 @@ class Disk(Scenario):
         before = int(self.guest.check(total))
         for _ in range(2):
             self.guest.add_memory("more", 128 * MIB)
-            wait_until(lambda: int(self.guest.check(total)) > before, 20, "the guest has more memory")
+            wait_until(lambda: int(self.guest.check(total)) > before, 60, "the guest has more memory")
             self.guest.remove_memory("more")
         assert self.guest.run("cat /tmp/status").status != 0, "fio ended before the memory came and went"
         wait_until(lambda: self.guest.run("test -s /tmp/status").status == 0, 120, "fio has ended")
@@ -156,7 +156,7 @@ class Disk(Scenario):
         disk = self.disks[2]
         for number in range(3):
             self.guest.plug_disk(disk)
-            wait_until(lambda: self.guest.run("test -b /dev/vdc").status == 0, 20, "the disk appears")
+            wait_until(lambda: self.guest.run("test -b /dev/vdc").status == 0, 60, "the disk appears")
             if number:
                 assert self.guest.check("head -c 5 /dev/vdc") == f"plug{number - 1}"
             self.guest.check(f"echo plug{number} | dd of=/dev/vdc bs=512 conv=sync,fsync 2>/dev/null")
@@ -175,7 +175,7 @@ class Disk(Scenario):
     def case_resize_is_seen_by_the_guest(self):
         self.backend.resize(self.disks[0], 96 * MIB)
         size = "cat /sys/bus/virtio/devices/virtio1/block/*/size"
-        wait_until(lambda: int(self.guest.check(size)) == 96 * MIB // 512, 20, "the guest sees the new size")
+        wait_until(lambda: int(self.guest.check(size)) == 96 * MIB // 512, 60, "the guest sees the new size")
         self.guest.check("echo end | dd of=$(ls -d /dev/vd[acd] | tail -n 1) bs=512 seek=196607 conv=sync,fsync 2>/dev/null")
         assert read_at(self.disks[0].path, 96 * MIB - 512, 4) == b"end\n"
 

@@ -52,7 +52,7 @@ class Life(Scenario):
         for _ in range(2):
             requests = "awk '{print $1 + $5}' /sys/block/vda/stat"
             before = int(self.guest.check(requests))
-            wait_until(lambda: int(self.guest.check(requests)) > before + 500, 20, "the guest is writing")
+            wait_until(lambda: int(self.guest.check(requests)) > before + 500, 60, "the guest is writing")
             assert self.backend.stop() == 0
             self.backend.start()
         assert "status 0" in self.guest.wait_console("status ", 120)

@@ -157,7 +157,7 @@ class ScsiDisks(ScsiScenario):
         assert self.guest.check(f"head -c 13 {self.path('plain')}") == "before-unbind"
 
     def wait_all_disks(self):
-        wait_until(lambda: len(self.list_disks()) == len(ADDRESSES), 20, "all disks are there again")
+        wait_until(lambda: len(self.list_disks()) == len(ADDRESSES), 60, "all disks are there again")
 
     def case_machine_reset_finds_all_disks_again(self):
         self.guest.reset()

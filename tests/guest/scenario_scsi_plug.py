@@ -70,7 +70,7 @@ class ScsiPlug(ScsiScenario):
         for size in (96 * MIB, 128 * MIB):
             self.backend.control("block_resize", **{"node-name": "grows", "size": size})
             seen = f"cat /sys/block/{name}/size"
-            wait_until(lambda: int(self.guest.check(seen)) == size // 512, 30, "the guest sees the new size")
+            wait_until(lambda: int(self.guest.check(seen)) == size // 512, 60, "the guest sees the new size")
             load.wait_busy()
             self.guest.check(f"echo end | dd of=/dev/{name} bs=512 seek={size // 512 - 1} conv=sync,fsync 2>/dev/null")
             with self.find_node("grows").path.open("rb") as file:

@@ -51,7 +51,7 @@ class ScsiReset(ScsiScenario):
         read = f"dd if=/dev/{slow} of=/dev/null bs=4k count=1 iflag=direct"
         self.guest.check(f"echo {TIMEOUT_SECONDS} >/sys/block/{slow}/device/timeout; {read} 2>/dev/null &")
         busy = f"cat /sys/block/{slow}/device/iotmo_cnt"
-        wait_until(lambda: int(self.guest.check(busy), 16) > 0, 30, "a command has timed out")
+        wait_until(lambda: int(self.guest.check(busy), 16) > 0, 60, "a command has timed out")
         load.finish()
         self.guest.check(f"echo 60 >/sys/block/{slow}/device/timeout; {read}", 180)
         assert self.guest.check(f"cat /sys/block/{slow}/device/state").strip() == "running"

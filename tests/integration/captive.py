@@ -17,7 +17,7 @@ from monitor import Channel, Monitor  # noqa: E402
 from process import Process, wait_until  # noqa: E402
 
 PROGRAM = None  # set by main()
-SECONDS = 20
+SECONDS = 60
 PREFIX = "ringlaned: "
 
 

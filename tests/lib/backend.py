@@ -97,7 +97,7 @@ class Backend:
             command += ["--export", self.export_options(disk)]
         return command
 
-    def start(self, seconds=20):
+    def start(self, seconds=60):
         self.pidfile.unlink(missing_ok=True)
         self.process = Process(self.make_command(), self.folder / "daemon.log")
 
@@ -172,7 +172,7 @@ class RinglaneBackend(Backend):
             lines = text.count("\n")
             return text if lines and text.endswith("\n") else None
 
-        return wait_until(is_complete, 10, "the daemon prints its lane map")
+        return wait_until(is_complete, 60, "the daemon prints its lane map")
 
 
 class ShortFormBackend(Backend):

@@ -111,10 +111,10 @@ class Guest:
                 if time.monotonic() >= end or "Kernel panic" in self.read_console():
                     raise Timeout(f"the guest did not boot: {self.read_console()[-1000:]}") from None
 
-    def qmp(self, command, seconds=20, **arguments):
+    def qmp(self, command, seconds=60, **arguments):
         return self.monitor.run(command, seconds, **arguments)
 
-    def run(self, script, seconds=60):
+    def run(self, script, seconds=120):
         """Run a shell script inside; return its status and what it printed. 143 means that its time was up."""
         self.command_id += 1
         text = base64.b64encode(script.encode()).decode()
@@ -126,7 +126,7 @@ class Guest:
         output = self.port.read_bytes(int(size), end).decode(errors="replace")
         return Result(int(status), output.replace("\r\n", "\n"))
 
-    def check(self, script, seconds=60):
+    def check(self, script, seconds=120):
         """Run a script that must succeed; return what it printed."""
         result = self.run(script, seconds)
         if result.status != 0:
@@ -144,7 +144,7 @@ class Guest:
         self.qmp("object-add", **backend)
         self.qmp("device_add", driver="pc-dimm", id=name, memdev=f"{name}-memory")
 
-    def remove_memory(self, name, seconds=20):
+    def remove_memory(self, name, seconds=60):
         """The guest must agree; the memory has gone when its back end can be deleted."""
         self.qmp("device_del", id=name)
 
@@ -161,7 +161,7 @@ class Guest:
         device = {"driver": "vhost-user-blk-pci", "id": disk.name, "bus": "free", "num-queues": disk.queues}
         self.qmp("device_add", chardev=f"char-{disk.name}", **device)
 
-    def unplug_disk(self, disk, seconds=20):
+    def unplug_disk(self, disk, seconds=60):
         """The guest lets go first; the socket is closed when its character device can be removed."""
         self.qmp("device_del", id=disk.name)
 

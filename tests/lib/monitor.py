@@ -57,14 +57,14 @@ class Monitor:
     def __init__(self, channel):
         self.channel, self.events = channel, []
 
-    def open(self, seconds=20):
+    def open(self, seconds=60):
         self.channel.read_line(time.monotonic() + seconds)
         self.run("qmp_capabilities")
 
     def close(self):
         self.channel.close()
 
-    def run(self, command, seconds=20, **arguments):
+    def run(self, command, seconds=60, **arguments):
         """Run a command; events that arrive meanwhile are kept."""
         self.send(command, arguments)
         return self.finish(command, seconds)
@@ -75,9 +75,9 @@ class Monitor:
     def begin(self, command, **arguments):
         """Send a command, and wait until it has been read: what another monitor sends then is executed later."""
         self.send(command, arguments)
-        wait_until(self.channel.is_read, 20, f"{command} is read")
+        wait_until(self.channel.is_read, 60, f"{command} is read")
 
-    def finish(self, command, seconds=20):
+    def finish(self, command, seconds=60):
         """The answer of what was begun."""
         end = time.monotonic() + seconds
         while True:
@@ -88,7 +88,7 @@ class Monitor:
                 return answer["return"]
             self.events.append(answer)
 
-    def wait_event(self, name, seconds=20, **data):
+    def wait_event(self, name, seconds=60, **data):
         """The first event of this name whose data has these members; it is forgotten then."""
         end = time.monotonic() + seconds
         while True:

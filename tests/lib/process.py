@@ -50,7 +50,7 @@ class Process:
         except subprocess.TimeoutExpired:
             raise Timeout(f"{self.command[0]} (pid {self.pid}) has not ended within {seconds} s") from None
 
-    def stop(self, seconds=20):
+    def stop(self, seconds=60):
         """SIGTERM, and the exit status; a process that ignores it is killed and that is an error."""
         if self.is_running():
             self.child.send_signal(signal.SIGTERM)

@@ -154,7 +154,7 @@ class RinglaneScsi(RinglaneBackend):
                 command += ["--device", join_device_options(lun.device_options())]
         return command
 
-    def start(self, seconds=20):
+    def start(self, seconds=60):
         super().start(seconds)
         self.monitor = connect(self.monitor_path)
 
@@ -198,7 +198,7 @@ class QemuScsi(Backend):
     def attach(self, guest):
         self.guest = guest
 
-    def start(self, seconds=20):
+    def start(self, seconds=60):
         (self.folder / "daemon.log").touch()
 
     def stop(self):
@@ -283,13 +283,13 @@ class ScsiScenario(Scenario):
     def start_load(self, serial, options=VERIFY):
         return Load(self.guest, self.wait_disk(serial), options)
 
-    def wait_disk(self, serial, seconds=20, guest=None):
+    def wait_disk(self, serial, seconds=60, guest=None):
         def find():
             return next((disk.name for disk in self.list_disks(guest) if disk.serial == serial), None)
 
         return wait_until(find, seconds, f"the guest sees the disk {serial}")
 
-    def wait_no_disk(self, serial, seconds=20, guest=None):
+    def wait_no_disk(self, serial, seconds=60, guest=None):
         def is_gone():
             return not any(disk.serial == serial for disk in self.list_disks(guest))
 
