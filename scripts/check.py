@@ -126,7 +126,7 @@ def run_guests(total, build_name, *options):
 
 
 def step_gcc(total):
-    run_tests(total, build(total, "gcc", "gcc", "-Db_lto=true"), "--no-suite", "guest", "-t", "4")
+    run_tests(total, build(total, "gcc", "gcc", "-Db_lto=true"), "--no-suite", "guest")
 
 
 def step_clang(total):
@@ -136,7 +136,7 @@ def step_clang(total):
 def step_sanitize(total):
     """clang's sanitizers see more than gcc's, such as arithmetic on a null pointer."""
     folder = build(total, "sanitize", "clang", "-Db_sanitize=address,undefined", "-Db_lundef=false", "-Doptimization=1")
-    run_tests(total, folder, "--suite", "unit", "--suite", "integration", "--suite", "threads", "-t", "4")
+    run_tests(total, folder, "--suite", "unit", "--suite", "integration", "--suite", "threads")
 
 
 def step_threads(total):
@@ -145,7 +145,7 @@ def step_threads(total):
     if not set_up(folder, "clang", ["-Db_sanitize=thread", "-Db_lundef=false", "-Doptimization=1"]):
         total.add("set up threads", "failed")
         return
-    run_tests(total, folder, "--suite", "threads", "-t", "4")
+    run_tests(total, folder, "--suite", "threads")
 
 
 def step_promises(total):
