@@ -44,7 +44,8 @@ static void test_timer_when_earlier_than_the_wait_ends_it(void **state)
 
 	do {
 		loop_timer_set(loop, &test.timer, clock_ns() + (NS_PER_MS << rounds));
-		for (rounds++; fired < rounds;)
+		rounds++;
+		while (fired < rounds)
 			loop_turn(loop, UINT64_MAX); /* would sleep for ever */
 	} while (test_loop_stats(loop).waits == 0 && rounds < 14);
 	assert_true(test_loop_stats(loop).waits > 0);
