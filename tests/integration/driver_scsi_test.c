@@ -344,7 +344,7 @@ static void test_task_when_it_runs_then_it_is_found_and_aborted(void **state)
 	assert_int_equal(
 		ringlane_lun_read(scene->queue, scene->luns[2], scene->buffer, 512, 0, scene), 0);
 	tag = ringlane_scsi_tag(scene->queue);
-	assert_int_equal(ringlane_submit(scene->queue), 1);
+	assert_true(ringlane_submit(scene->queue) >= 0); /* 0: the device looks by itself */
 	do { /* the device may not have taken it yet */
 		found = ringlane_scsi_manage(scene->device, RINGLANE_SCSI_QUERY_TASK, 0, 2, tag, 0);
 	} while (found == 0 && ringlane_reap(scene->queue, &completion, 1) == 0);
