@@ -54,8 +54,8 @@ void lane_flush(struct lane_impl *lane)
 	if (pushed == 0 || unlikely(lane->q.broken))
 		return;
 	lane->pushed = 0;
+	lane_count(lane, requests, pushed); /* before a driver that asks can know of them */
 	virtq_device_publish(&lane->q);
-	lane_count(lane, requests, pushed);
 	if (!virtq_device_should_call(&lane->q))
 		return;
 	lane_count(lane, calls, 1);
