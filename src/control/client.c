@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#define GREETING_TIMEOUT_NS (5 * NS_PER_S)
+#define GREETING_TIMEOUT_NS (10 * NS_PER_S)
 
 struct qmp_client {
 	int fd;
@@ -52,6 +52,7 @@ static int refuse_connection(const char *path, int code, struct error *error)
 	case -ECONNREFUSED:
 		return error_set(error, code, "nobody listens on '%s'", path);
 	case -EAGAIN:
+	case -ETIMEDOUT:
 		return error_set(error, -ETIMEDOUT, "nobody accepts connections on '%s'", path);
 	default:
 		return error_set(error, code, "cannot connect to '%s': %s", path,
