@@ -8,6 +8,7 @@ usage: tests/integration/readme_scsi.py BUILD-DIRECTORY
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import unittest
@@ -53,6 +54,11 @@ class Readme(Case):
         machine.terminate()
         wait_until(lambda: not self.is_connected(), SECONDS, "QEMU has gone")
 
+    def monitor_listens(self):
+        """The last of the sockets that do. A socket is there before anybody listens on it."""
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(self.folder / "ringlaned.qmp")) == 0
+
     def is_connected(self):
         told = self.run_lines("ringlane ctl /run/ringlaned.qmp query-block-exports")
         return json.loads(told)[0]["connected"]
@@ -67,8 +73,7 @@ class Readme(Case):
         process = subprocess.Popen(**self.shell(f"exec {daemon}"))
         self.addCleanup(process.wait, SECONDS)
         self.addCleanup(process.terminate)
-        wait_until((self.folder / "hba.sock").exists, SECONDS, "the daemon listens")
-        wait_until((self.folder / "ringlaned.qmp").exists, SECONDS, "its monitor listens")
+        wait_until(self.monitor_listens, SECONDS, "the daemon and its monitor listen")
         self.check_machine(f"qemu-system-{qemu}")
         with ScsiFrontEnd(self.folder / "hba.sock", queues=4) as front:
             ring = front.start_all()[0]

@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lib"))
 from process import Process, wait_until  # noqa: E402
 
 SECONDS = 60
+LIMIT = "--timeout=4s"  # where the server says something before it is silent: time enough for that
 BUILD, QSD = Path(), ""
 GREETING = {"QMP": {"version": {}, "capabilities": []}}
 NONE = {"class": "CommandNotFound", "desc": "none"}
@@ -139,7 +140,7 @@ class Servers(WithStandIn):
     def test_server_when_silent_then_the_time_limit_holds(self):
         self.serve(greeting=b"")
         sentence = f"{self.path}: no greeting; is that a control socket?"
-        self.assertEqual(self.refused("x", "--timeout=200ms"), sentence)
+        self.assertEqual(self.refused("x", LIMIT), sentence)
 
     def test_server_when_it_speaks_something_else_then_one_line(self):
         for greeting in (b"SSH-2.0-x\r\n", {"hello": 1}, [[]], b"[1]\n", b"7\n", b"\xff\x00\x01\n", b"{" * 1000):
@@ -153,8 +154,8 @@ class Servers(WithStandIn):
         answers = {"goes": None, "hangs": b"", "half": b'{"return": ', "garbage": b"garbage\n", "list": [[1]]}
         self.serve(lambda request: answers[request["execute"]])
         self.assertEqual(self.refused("goes"), "the server has closed the connection")
-        self.assertEqual(self.refused("hangs", "--timeout=100ms"), "no answer in time")
-        self.assertEqual(self.refused("half", "--timeout=100ms"), "no answer in time")
+        for command in ("hangs", "half"):
+            self.assertEqual(self.refused(command, LIMIT), "no answer in time")
         self.assertEqual(self.refused("garbage"), "what listens there does not speak QMP")
 
     def test_errors_when_hostile_then_one_tame_line(self):
@@ -180,7 +181,7 @@ class Servers(WithStandIn):
         self.assertEqual([json.loads(line) for line in output.splitlines()], [{}, {"event": "B"}])
         output = self.run_ok("ctl", self.path, "x", "--wait-event=B", "--events")
         self.assertEqual([json.loads(line) for line in output.splitlines()], [{}, {"event": "A"}, {"event": "B"}])
-        done = tool("ctl", self.path, "x", "--wait-event=D", "--timeout=200ms")
+        done = tool("ctl", self.path, "x", "--wait-event=D", LIMIT)
         self.assertEqual((done.returncode, done.stderr), (1, "ringlane ctl: no event D in time\n"))
 
     def test_events_when_many_then_a_line_each(self):
@@ -366,10 +367,11 @@ class Schema:
 class Ringlaned(Case):
     def setUp(self):
         super().setUp()
+        pidfile = self.folder / "pid"
         command = [BUILD / "src/daemon/ringlaned", "--chardev", f"socket,id=m,path={self.path},server=on,wait=off"]
-        self.daemon = Process([*command, "--monitor", "chardev=m"], self.folder / "log")
+        self.daemon = Process([*command, "--monitor", "chardev=m", "--pidfile", pidfile], self.folder / "log")
         self.addCleanup(self.daemon.kill)
-        wait_until(self.path.exists, SECONDS, "the daemon listens")
+        wait_until(pidfile.exists, SECONDS, "the daemon listens")
         self.schema = Schema(self.ctl("query-qmp-schema"))
 
     def add_disk(self):
@@ -390,7 +392,7 @@ class Ringlaned(Case):
 
     def run_jobs(self):
         """A client that is at work on all three queues."""
-        words = ["--rw=randread", "--queues=3", "--numjobs=3", "--iodepth=4", "--time_based", "--runtime=60", "--no-progress"]
+        words = ["--rw=randread", "--queues=3", "--numjobs=3", "--iodepth=4", "--time_based", "--runtime=1h", "--no-progress"]
         command = [BUILD / "src/tools/ringlane", "bench", f"vhost-user-blk:{self.folder / 'disk'}", *words]
         bench = Process(command, self.folder / "bench")
         self.addCleanup(bench.kill)

@@ -16,7 +16,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lib"))
 
-from process import Process, wait_until  # noqa: E402
+from process import SECONDS, Process, wait_until  # noqa: E402
 
 BUILD = Path()
 
@@ -60,7 +60,7 @@ figures
 
 def run_map(*words):
     command = [str(BUILD / "src/tools/ringlane"), "map", *map(str, words)]
-    return subprocess.run(command, text=True, capture_output=True, timeout=60)
+    return subprocess.run(command, text=True, capture_output=True, timeout=SECONDS)
 
 
 class Map(unittest.TestCase):
@@ -126,9 +126,10 @@ class Map(unittest.TestCase):
             path = Path(folder) / "disk.sock"
             export = f"type=vhost-user-blk,id=e,node-name=n,addr.type=unix,addr.path={path},num-queues=3"
             words = ["--blockdev", "driver=null-co,node-name=n,size=1M", "--export", export]
-            daemon = Process([BUILD / "src/daemon/ringlaned", *words], Path(folder) / "log")
+            pidfile = Path(folder) / "pid"
+            daemon = Process([BUILD / "src/daemon/ringlaned", *words, "--pidfile", pidfile], Path(folder) / "log")
             self.addCleanup(daemon.kill)
-            wait_until(path.exists, 30, "the daemon listens")
+            wait_until(pidfile.exists, SECONDS, "the daemon listens")
             uri = f"vhost-user-blk:{path}"
             cpu = min(os.sched_getaffinity(0))
             lines = self.run_ok(uri, "--queues=1", f"--allowed={cpu}", "--keep-isolated").splitlines()

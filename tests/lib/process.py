@@ -6,20 +6,24 @@ import subprocess
 import threading
 import time
 
+# For what takes a moment: nothing waits so long unless it fails, or its machine has much else to do.
+SECONDS = 60
+
 
 class Timeout(Exception):
     pass
 
 
 def wait_until(predicate, seconds, what):
-    """Ask until the answer is true; return it."""
+    """Ask until the answer is true; return it. The last time that it is asked is after the deadline."""
     end = time.monotonic() + seconds
     pause = threading.Event()
     while True:
+        is_late = time.monotonic() > end
         answer = predicate()
         if answer:
             return answer
-        if time.monotonic() > end:
+        if is_late:
             raise Timeout(f"{what}: not within {seconds} s")
         pause.wait(0.02)
 
