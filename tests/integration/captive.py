@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """ringlaned as tests have it: in a folder of its own, with its words in a file, ended by its pid."""
 
+import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -51,6 +53,11 @@ class Daemon(Process):
         wait_until(lambda: len(self.lines()) >= known + count, SECONDS, "the lane map")
         return self.lines()[known:]
 
+    def count_taken(self, queues=1):
+        """Requests that this many queues have begun since they were set up: those in flight and those that have ended."""
+        numbers = re.findall(r"requests (\d+), in flight (\d+),", "\n".join(self.map(queues)))
+        return sum(int(ended) + int(in_flight) for ended, in_flight in numbers)
+
     def count_fds(self):
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
@@ -83,6 +90,11 @@ class Case(unittest.TestCase):
     def assert_refused(self, sentence, *options, **more):
         status, words = self.run_daemon(*options, **more)
         self.assertEqual((status, words), (1, f"{PREFIX}{sentence}\n"), options)
+
+    def kill_if_there(self, pid):
+        """One that is not our child."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
     def assert_ends(self, daemon, status=0):
         self.assertEqual(daemon.stop(), status, daemon.read_log())

@@ -5,6 +5,7 @@
 usage: tests/integration/ringlaned_cli.py PATH-OF-RINGLANED
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -14,7 +15,6 @@ import socket
 import stat
 import struct
 import subprocess
-import threading
 from pathlib import Path
 
 import captive
@@ -23,6 +23,7 @@ from process import Process, wait_until
 from vhost_user import READ, WRITE, FrontEnd, connect
 
 F_OFD_SETLK = 37  # of Linux; the module knows it only in newer versions
+LOCK_TURNS = 10
 NULL = ["--blockdev", "null-co,node-name=n0,size=1M"]
 
 
@@ -297,15 +298,28 @@ class Images(Case):
         self.daemon(*self.start(path, "t", "off"))
 
     def test_image_when_its_lock_is_let_go_soon_then_taken(self):
-        """As that of a daemon that was killed: the kernel may hold its files a little longer."""
+        """As that of a daemon that was killed: the kernel may hold its files a little longer. It is waited for a second, in which this
+        test may not have its turn."""
         path = self.make_image()
-        holder = os.open(path, os.O_RDWR)
-        deny_writing = struct.pack("@hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, 201, 1, 0)
-        fcntl.fcntl(holder, F_OFD_SETLK, deny_writing)
-        release = threading.Timer(0.1, os.close, [holder])
-        release.start()
-        self.addCleanup(release.join)
-        self.daemon(*self.start(path, "s", "on"))
+        for _ in range(LOCK_TURNS):
+            holder = os.open(path, os.O_RDWR)
+            deny_writing = struct.pack("@hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, 201, 1, 0)
+            fcntl.fcntl(holder, F_OFD_SETLK, deny_writing)
+            daemon = self.daemon(*self.start(path, "s", "on"), wait=False)
+            wait_until(lambda: self.has_open(daemon, path) or not daemon.is_running(), SECONDS, "the image is opened")  # noqa: B023
+            os.close(holder)
+            ready = lambda: daemon.is_ready(Path(daemon.command[-1]))  # noqa: B023, E731
+            wait_until(lambda: not daemon.is_running() or ready(), SECONDS, "the daemon listens or ends")  # noqa: B023
+            if daemon.is_running():
+                return
+            self.assertIn("lock", daemon.read_log())
+        self.fail("a lock that is let go is not waited for")
+
+    def has_open(self, daemon, path):
+        folder = f"/proc/{daemon.pid}/fd"
+        with contextlib.suppress(FileNotFoundError):
+            return any(os.readlink(f"{folder}/{name}") == str(path) for name in os.listdir(folder))
+        return False
 
     def test_image_when_nobody_may_write_it_then_it_can_be_read(self):
         path = self.make_image()
@@ -334,12 +348,12 @@ class Lines(Case):
 
     def read_capacity(self, program, name):
         path = self.make_image(name)
-        process = Process([program, *self.write_line(path)], self.folder / f"{name}.log")
+        pidfile = self.folder / f"{name}.pid"  # written when the socket listens
+        process = Process([program, *self.write_line(path), "--pidfile", pidfile], self.folder / f"{name}.log")
         self.addCleanup(process.kill)
-        address = self.folder / "t"
-        wait_until(lambda: address.exists() or not process.is_running(), SECONDS, "the socket")
+        wait_until(lambda: pidfile.exists() or not process.is_running(), SECONDS, "the pid file")
         self.assertTrue(process.is_running(), process.read_log())
-        with FrontEnd(address) as front:
+        with FrontEnd(self.folder / "t") as front:
             ring = front.set_up().start()
             self.assertEqual(ring.run(WRITE, 1, b"same" * 128)[0], 0)
             capacity = front.capacity()
@@ -364,7 +378,7 @@ class Life(Case):
         )
         self.assertEqual((status, words), (0, ""))
         pid = int(pidfile.read_text())
-        self.addCleanup(lambda: Path(f"/proc/{pid}").exists() and os.kill(pid, signal.SIGKILL))
+        self.addCleanup(self.kill_if_there, pid)
         with FrontEnd(self.socket) as front:
             self.assertEqual(front.set_up().capacity(), 1 << 20)
         self.assertEqual(os.readlink(f"/proc/{pid}/cwd"), "/")
@@ -401,11 +415,12 @@ class Life(Case):
 
     def test_stdin_and_stdout_when_closed_then_not_mistaken_for_files(self):
         path = self.make_image()
-        command = f'exec "{captive.PROGRAM}" --blk-file "{path}" --socket-path "{self.socket}" 0<&- 1<&- 2<&-'
+        pidfile = self.folder / "pid"
+        command = f'exec "{captive.PROGRAM}" --blk-file "{path}" --socket-path "{self.socket}" --pidfile "{pidfile}" 0<&- 1<&- 2<&-'
         child = subprocess.Popen(["sh", "-c", command])
         self.addCleanup(child.wait)
         self.addCleanup(child.kill)
-        wait_until(self.socket.exists, SECONDS, "the socket")
+        wait_until(pidfile.exists, SECONDS, "the pid file")
         with FrontEnd(self.socket) as front:
             self.assertEqual(front.set_up().capacity(), 1 << 20)
         self.assertEqual(os.readlink(f"/proc/{child.pid}/fd/0"), "/dev/null")

@@ -419,8 +419,8 @@ class Life(Case):
             ring = front.set_up().start()
             number = ring.put(READ, 0, room=512)
             ring.kick()
-            in_flight = lambda: monitor.run("query-block-exports")[0]["queues"][0]["in-flight"] == 1  # noqa: E731
-            wait_until(in_flight, SECONDS, "the request is taken")
+            queue = lambda: monitor.run("query-block-exports")[0]["queues"][0]  # noqa: E731
+            wait_until(lambda: queue()["in-flight"] + queue()["requests"] == 1, SECONDS, "the request is taken")
             monitor.run("quit")
             event = monitor.wait_event("SHUTDOWN")
             self.assertEqual(event["data"], {"guest": False, "reason": "host-qmp-quit"})
@@ -463,7 +463,7 @@ class Life(Case):
         status, words = self.run_daemon(*self.monitor_options(), "--daemonize", "--pidfile", "pid")
         self.assertEqual((status, words), (0, ""))
         pid = int((self.folder / "pid").read_text())
-        self.addCleanup(lambda: os.path.exists(f"/proc/{pid}") and os.kill(pid, signal.SIGKILL))
+        self.addCleanup(self.kill_if_there, pid)
         self.connect_monitor().run("quit")
         wait_until(lambda: not (self.folder / "m").exists(), SECONDS, "the daemon cleans up")
 

@@ -41,6 +41,7 @@ FINE = (S_OK, GOOD)
 POWER_ON, LUNS_CHANGED, CAPACITY_CHANGED = (0x29, 0), (0x3F, 0x0E), (0x2A, 0x09)
 RESERVATION_CONFLICT = 0x18
 IN_FLIGHT = SIZE // 4
+LONG = 6000  # milliseconds: for what must be seen while commands are in flight
 
 
 def ram(name, size="1M"):
@@ -303,7 +304,7 @@ class Plugging(Adapters):
         self.assertEqual(daemon.lines(), [])
 
     def test_disk_when_unplugged_in_flight_then_commands_are_finished(self):
-        _, monitor = self.with_monitor(*ram("n0"), *slow("n1"), *self.adapter(), *disk("n0"), *disk("n1"))
+        _, monitor = self.with_monitor(*ram("n0"), *slow("n1", LONG), *self.adapter(), *disk("n0"), *disk("n1"))
         _, rings = self.connect()
         self.assertEqual(rings[1].settle(target=1), [POWER_ON])
         numbers = [rings[1].put_command([0x28] + [0] * 7 + [1, 0], room=512, target=1) for _ in range(IN_FLIGHT)]
@@ -334,7 +335,7 @@ class Plugging(Adapters):
         self.assertTrue(event & EVENTS_MISSED)
 
     def test_export_when_deleted_then_its_disks_go_with_it(self):
-        daemon, monitor = self.with_monitor(*slow("n0"), *ram("n1"), *self.adapter(), *disk("n0"), *disk("n1"))
+        daemon, monitor = self.with_monitor(*slow("n0", LONG), *ram("n1"), *self.adapter(), *disk("n0"), *disk("n1"))
         front, rings = self.connect()
         number = rings[0].put_command([0x28] + [0] * 7 + [1, 0], room=512)
         rings[0].kick()
@@ -541,8 +542,7 @@ class Ends(Adapters):
             for _ in range(IN_FLIGHT):
                 ring.put_command([0x28] + [0] * 7 + [1, 0], room=512)
             ring.kick()
-        taken = lambda: sum(int(line.split("in flight ")[1].split(",")[0]) for line in daemon.map(4))  # noqa: E731
-        wait_until(lambda: taken() == 2 * IN_FLIGHT, SECONDS, "all commands are taken")
+        wait_until(lambda: daemon.count_taken(4) == sum(ring.next for ring in rings), SECONDS, "all commands are taken")
         self.assert_ends(daemon)
         for ring, first in zip(rings, start):
             self.assertEqual(ring.used_count(), ring.next)

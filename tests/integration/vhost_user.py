@@ -112,8 +112,8 @@ class Ring:
         """Until so many requests in all have been completed."""
         end = time.monotonic() + seconds
         while self.used_count() < count:
-            left = end - time.monotonic()
-            ready = select.select([self.call_fd, self.front.socket], [], [], left)[0] if left > 0 else []
+            left = max(0, end - time.monotonic())
+            ready = select.select([self.call_fd, self.front.socket], [], [], left)[0]
             if not ready:
                 raise TimeoutError(f"ring {self.index}: {self.used_count()} of {count} requests are done")
             if self.call_fd in ready:
