@@ -19,7 +19,7 @@
 
 #include <cmocka.h>
 
-#define DEADLINE_MS 20000
+#define DEADLINE_MS 60000
 #define BLOCK 4096u
 #define PART_BYTES (2u << 20) /* of the disk, for each thread */
 #define DEPTH 16u

@@ -21,7 +21,7 @@
 
 #include <cmocka.h>
 
-#define DEADLINE_MS 20000
+#define DEADLINE_MS 60000
 #define BUFFER_BYTES (1u << 20)
 
 static const char *uri;
@@ -344,8 +344,9 @@ static void test_task_when_it_runs_then_it_is_found_and_aborted(void **state)
 	assert_int_equal(
 		ringlane_lun_read(scene->queue, scene->luns[2], scene->buffer, 512, 0, scene), 0);
 	tag = ringlane_scsi_tag(scene->queue);
-	assert_true(ringlane_submit(scene->queue) >= 0); /* 0: the device looks by itself */
-	do { /* the device may not have taken it yet */
+	/* 0: the device looks by itself. It may not have taken it yet. */
+	assert_true(ringlane_submit(scene->queue) >= 0);
+	do {
 		found = ringlane_scsi_manage(scene->device, RINGLANE_SCSI_QUERY_TASK, 0, 2, tag, 0);
 	} while (found == 0 && ringlane_reap(scene->queue, &completion, 1) == 0);
 	assert_int_equal(found, 1);

@@ -16,7 +16,7 @@
 
 #define SLOTS 32
 #define BLOCK 4096u
-#define STALL_NS (60 * NS_PER_S)
+#define STALL_NS (120 * NS_PER_S)
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
@@ -103,7 +103,7 @@ static int round_run(struct ringlane_managed *managed, uint8_t *out, uint8_t *in
 
 int main(int argc, char **argv)
 {
-	const struct ringlane_managed_options options = { .reconnect_ms = 30000 };
+	const struct ringlane_managed_options options = { .reconnect_ms = 60000 };
 	struct ringlane_managed_stats stats;
 	struct ringlane_managed *managed;
 	struct ringlane_device *device;

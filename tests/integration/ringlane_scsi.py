@@ -15,7 +15,7 @@ import captive
 from captive import Case
 from process import Process, wait_until
 
-SECONDS = 100
+SECONDS = 150
 BUILD = Path()
 
 
@@ -45,7 +45,7 @@ class Driver(Case):
                 self.run_program("tests/integration/driver_disk_test", self.uri(query))
 
     def test_adapter_when_driven_then_scan_commands_and_functions_work(self):
-        slow = ["--blockdev", f"null-co,node-name=n2,size=1M,latency-ns={2 * 10**9}"]
+        slow = ["--blockdev", f"null-co,node-name=n2,size=1M,latency-ns={5 * 10**9}"]
         disks = [*self.disk("n0"), *self.disk("n1", 1), *self.disk("n2", 2)]
         self.daemon(*self.ram("n0"), *self.ram("n1"), *slow, *self.adapter(), *disks)
         self.run_program("tests/integration/driver_scsi_test", self.uri())
@@ -93,7 +93,7 @@ class Driver(Case):
 
     def wait_lines(self, process, expected):
         """Just these lines in just this order."""
-        wait_until(lambda: len(process.read_log().splitlines()) >= len(expected), 20, f"{len(expected)} lines")
+        wait_until(lambda: len(process.read_log().splitlines()) >= len(expected), SECONDS, f"{len(expected)} lines")
         lines = process.read_log().splitlines()
         for line, text in zip(lines, expected, strict=True):
             self.assertIn(text, line)
@@ -115,7 +115,7 @@ class Driver(Case):
         monitor.wait_event("DEVICE_DELETED", device="d1", path="/machine/peripheral/d1")
         lines += ["0:4 went", "0:4 - target 0"]
         self.wait_lines(process, lines)
-        self.assertEqual(process.wait(20), 0)
+        self.assertEqual(process.wait(SECONDS), 0)
 
     def test_target_when_its_only_lun_is_unplugged_then_bad_target(self):
         _, monitor = self.with_monitor(*self.ram("n0"), *self.adapter(), *self.disk("n0"))
@@ -123,14 +123,14 @@ class Driver(Case):
         self.wait_lines(process, ["0:0 "])
         monitor.run("device_del", id="d-n0")
         self.wait_lines(process, ["0:0 ", "0:0 went", "BAD TARGET"])
-        self.assertEqual(process.wait(20), 0)
+        self.assertEqual(process.wait(SECONDS), 0)
 
     def test_adapter_when_the_daemon_ends_then_the_watcher_does(self):
         daemon = self.daemon(*self.ram("n0"), *self.adapter(), *self.disk("n0"))
         process = self.watch(100)
         self.wait_lines(process, ["0:0 "])
         daemon.kill()
-        self.assertEqual(process.wait(20), 0)
+        self.assertEqual(process.wait(SECONDS), 0)
 
 
 if __name__ == "__main__":
