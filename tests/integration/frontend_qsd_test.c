@@ -31,7 +31,7 @@
 
 #include <cmocka.h>
 
-#define TIMEOUT_MS 20000u
+#define TIMEOUT_MS 60000u
 #define DISK_SIZE (1u << 20)
 #define SECTOR 512u
 #define RING_SIZE 16u
