@@ -12,15 +12,20 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import time
+import traceback
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILDS = ROOT / "build-check"
 PROMISES = ["layers", "functions", "headers", "format", "forbidden", "man", "shell", "models"]
-STEP_SECONDS_MAX = 1200
+STEP_SECONDS_MAX = 2700  # of a command: about three times what the longest takes
+LATE = 124  # the exit status of such a command, as timeout(1) has it
+END_SECONDS_MAX = 60  # for one that was told to end to put its house in order
 SANITIZED_CASES = ["cut.", "disk.", "life.", "scsiplug.", "scsireset.", "scsireserve.", "scsiconformance.family_scsi"]
 SKIPPED_CASE = re.compile(r"^(?:\[  SKIPPED \] (test_\w+)|(test_\w+) .*\.\.\. skipped .*)$", re.MULTILINE)
 SANITIZER_ENV = {
@@ -50,14 +55,43 @@ class Sum:
         print(f"{self.passed} passed, {len(self.failed)} failed, {len(self.skipped)} skipped")
 
 
-def run(command, env=None):
-    """The exit status; a command that runs too long is ended and counts as failed."""
-    print("+", *command, flush=True)
+def end(process):
+    """First so that it can end what it has started; then all of its group, which is its own."""
+    process.terminate()
     try:
-        return subprocess.run(command, cwd=ROOT, env={**os.environ, **(env or {})}, timeout=STEP_SECONDS_MAX).returncode
+        process.wait(END_SECONDS_MAX)
     except subprocess.TimeoutExpired:
+        pass
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def run(command, env=None, see_line=None):
+    """The exit status; a command that runs too long is ended and counts as failed. see_line gets what it prints, line by line."""
+    print("+", *command, flush=True)
+    output = subprocess.PIPE if see_line else None
+    process = subprocess.Popen(
+        command, cwd=ROOT, env={**os.environ, **(env or {})}, stdout=output, text=True, errors="replace", start_new_session=True
+    )
+    is_late = threading.Event()
+    watch = threading.Timer(STEP_SECONDS_MAX, lambda: (is_late.set(), end(process)))
+    watch.start()
+    try:
+        for line in process.stdout or ():
+            print(line, end="", flush=True)
+            see_line(line)
+        process.wait()
+    except BaseException:  # the user's wish above all
+        end(process)
+        raise
+    finally:
+        watch.cancel()
+    if is_late.is_set():
         print(f"ended after {STEP_SECONDS_MAX} s", flush=True)
-        return 124
+        return LATE
+    return process.returncode
 
 
 def set_up(folder, compiler, options):
@@ -85,7 +119,10 @@ def read_meson_log(path):
     """(test, result) of the last run; meson writes one JSON object per line. A case that a program left out is told too: meson
     only sees that the program passed."""
     for line in path.read_text().splitlines():
-        entry = json.loads(line)
+        try:
+            entry = json.loads(line)
+        except ValueError:  # meson was ended within the line
+            continue
         result = {"OK": "passed", "EXPECTEDFAIL": "passed", "SKIP": "skipped"}.get(entry["result"], "failed")
         yield entry["name"], result
         for case in dict.fromkeys(SKIPPED_CASE.findall(entry.get("stdout", "") + entry.get("stderr", ""))):
@@ -102,7 +139,7 @@ def run_tests(total, folder, *options):
     results = list(read_meson_log(log)) if log.exists() else []
     for name, result in results:
         total.add(f"{folder.name}: {name}", result)
-    if status != 0 and not any(result == "failed" for _, result in results):
+    if status == LATE or status != 0 and not any(result == "failed" for _, result in results):
         total.add(f"{folder.name}: meson test ended with {status}", "failed")
 
 
@@ -110,19 +147,19 @@ def run_guests(total, build_name, *options):
     """The runner prints one line per case, in the form of TAP."""
     daemon = BUILDS / build_name / "src" / "daemon" / "ringlaned"
     command = ["tests/guest/run.py", "--daemon", str(daemon), *options]
-    print("+", *command, flush=True)
-    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **SANITIZER_ENV}, stdout=subprocess.PIPE, text=True)
     count = 0
-    for line in process.stdout:
-        print(line, end="", flush=True)
+
+    def see_line(line):
+        nonlocal count
         if line.startswith("#   conformance "):
             total.notes.append(f"{build_name}: {line[1:].strip()}")
         if line.startswith(("ok ", "not ok ")):
             count += 1
             result = "failed" if line.startswith("not") else "skipped" if "# SKIP" in line else "passed"
             total.add(f"guest on {build_name}: " + line.split(" - ", 1)[-1].strip(), result)
-    if process.wait() not in (0, 1) or count == 0:
-        total.add(f"guest on {build_name}: the runner ended with {process.returncode} after {count} cases", "failed")
+    status = run(command, SANITIZER_ENV, see_line)
+    if status not in (0, 1) or count == 0:
+        total.add(f"guest on {build_name}: the runner ended with {status} after {count} cases", "failed")
 
 
 def step_gcc(total):
@@ -171,7 +208,11 @@ def main():
     for name in wanted:
         start = time.monotonic()
         print(f"\n=== {name}", flush=True)
-        steps[name](total)
+        try:
+            steps[name](total)
+        except Exception as error:
+            traceback.print_exc()
+            total.add(f"step {name}: {type(error).__name__}: {error}", "failed")
         print(f"=== {name}: {time.monotonic() - start:.0f} s", flush=True)
     print()
     total.print()
