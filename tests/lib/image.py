@@ -5,17 +5,20 @@ The archive is written here (newc format), uncompressed because unpacking in an 
 in the cache under a key made of its contents' identity.
 """
 
+import contextlib
 import hashlib
 import os
 import re
-import shutil
 import subprocess
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SG_TOOLS = ["sg_reset", "sg_compare_and_write", "sg_persist", "sg_inq", "sg_raw", "sg_turs", "sg_readcap", "sg_wr_mode"]
 PROGRAMS = ["fio", "mke2fs", "e2fsck", "blkdiscard", "iscsi-test-cu", *SG_TOOLS]
 MODULES = ["virtio_pci", "virtio_console", "virtio_blk", "virtio_scsi", "sd_mod", "sg", "crc32c-intel"]
+
+UNUSED_SECONDS = 24 * 3600
 
 INIT = """#!/bin/busybox sh
 /bin/busybox --install -s /bin
@@ -166,12 +169,21 @@ def prepare():
     folder = cache_folder() / "initramfs"
     path = folder / f"{make_key(files, modules)}.cpio"
     if not path.exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         fresh = path.with_suffix(f".{os.getpid()}")
         write_archive(fresh, files, modules)
         fresh.rename(path)
+    path.touch()
+    remove_unused(folder)
     return kernel, path
+
+
+def remove_unused(folder):
+    """Archives that nobody has asked for since UNUSED_SECONDS: other builds may be about to use theirs."""
+    for path in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # somebody else was quicker
+            if time.time() - path.stat().st_mtime > UNUSED_SECONDS:
+                path.unlink()
 
 
 if __name__ == "__main__":
