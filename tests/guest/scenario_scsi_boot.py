@@ -18,4 +18,4 @@ class ScsiBoot(ScsiScenario):
             file.write(BOOT_SECTOR.ljust(510, b"\0") + b"\x55\xaa" + WORD)
 
     def case_firmware_boots_from_a_lun(self):
-        self.guest.wait_console(WORD.decode().strip("\r\n\0"), 60)
+        self.guest.wait_console(WORD.decode().strip("\r\n\0"))

@@ -130,8 +130,11 @@ class Backend:
         """The daemon's threads by name; IOThreads, which are called "IO id", by their id."""
         threads = {}
         for task in Path(f"/proc/{self.process.pid}/task").iterdir():
-            status = dict(line.split(":", 1) for line in (task / "status").read_text().splitlines())
-            run_ns = int((task / "schedstat").read_text().split()[0])
+            try:
+                status = dict(line.split(":", 1) for line in (task / "status").read_text().splitlines())
+                run_ns = int((task / "schedstat").read_text().split()[0])
+            except (FileNotFoundError, ProcessLookupError):  # the kernel's workers for io_uring come and go
+                continue
             threads[status["Name"].strip().removeprefix("IO ")] = Thread(run_ns, status["Cpus_allowed_list"].strip())
         return threads
 
