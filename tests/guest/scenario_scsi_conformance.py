@@ -27,12 +27,17 @@ class ScsiConformance(ScsiScenario):
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
+        self.choices = None
         self.suites = {}  # name without family: {test without family: Outcome}
 
     def create_disks(self):
         super().create_disks()
         for lun in self.luns:
             lun.wwn = 0x5000C50015EA0010 + lun.target
+
+    def start_guest(self):
+        super().start_guest()
+        self.choices = self.choose_devices()
 
     def choose_devices(self):
         """The device nodes that each suite gets; "" are all the others."""
@@ -51,8 +56,8 @@ class ScsiConformance(ScsiScenario):
         if set(self.suites.get(suite, {})) != set(tests):
             if suite == "GetLBAStatus":
                 self.compact_memory()
-            choices = self.choose_devices()
-            done = conformance.run_suite(self.guest, f"{family}.{suite}", tests, choices.get(suite, choices[""]))
+            devices = self.choices.get(suite, self.choices[""])
+            done = conformance.run_suite(self.guest, f"{family}.{suite}", tests, devices)
             self.suites[suite] = {name.split(".")[2]: outcome for name, outcome in done.items()}
         return {f"{family}.{suite}.{test}": outcome for test, outcome in self.suites[suite].items()}
 

@@ -20,13 +20,25 @@ VERIFY = (
 # A disk as the guest sees it. The address is (host, target, lun).
 Found = collections.namedtuple("Found", "name address size block_size read_only serial wwid vendor model revision")
 
+# An emulated CPU starts few programs a second: what the shell can do itself, it does.
 LIST_DISKS = """
 for disk in /sys/block/sd*; do
     [ -e $disk ] || continue
     device=$disk/device
-    serial=$(tail -c +5 $device/vpd_pg80 2>/dev/null | tr -d '\\0')
-    echo "$(basename $disk)|$(basename $(readlink -f $device))|$(cat $disk/size)|$(cat $disk/queue/logical_block_size)|\
-$(cat $disk/ro)|$serial|$(cat $device/wwid)|$(cat $device/vendor)|$(cat $device/model)|$(cat $device/rev)"
+    address=$(readlink -f $device)
+    line="${disk##*/}|${address##*/}"
+    for file in $disk/size $disk/queue/logical_block_size $disk/ro; do
+        word=
+        read -r word <$file
+        line="$line|$word"
+    done
+    line="$line|$(tail -c +5 $device/vpd_pg80 | tr -d '\\0')"
+    for file in wwid vendor model rev; do
+        word=
+        read -r word <$device/$file
+        line="$line|$word"
+    done
+    echo "$line"
 done 2>/dev/null
 """
 
@@ -343,5 +355,7 @@ def list_disks(guest):
     disks = []
     for line in guest.check(LIST_DISKS).splitlines():
         name, address, size, block_size, read_only, *names = (word.strip() for word in line.split("|"))
+        if not (":" in address and size and block_size and read_only):
+            continue  # it is coming or going
         disks.append(Found(name, parse_address(address), int(size) * 512, int(block_size), read_only == "1", *names))
     return disks
