@@ -8,6 +8,7 @@ import subprocess
 from lanes import count_interrupts, measure_lanes
 from process import wait_until
 from scenario import Scenario
+from scsi import Load
 
 MIB = 1 << 20
 VERIFY = (
@@ -140,17 +141,17 @@ class Disk(Scenario):
         assert self.guest.check("cat /sys/devices/system/cpu/online").strip() == "0-3"
 
     def case_memory_is_added_and_removed_under_load(self):
-        job = f"(/opt/fio --filename=/dev/vda {VERIFY} --bs=4k --loops=6 >/tmp/fio 2>&1; echo $? >/tmp/status) &"
-        self.guest.check(f"rm -f /tmp/status; echo online_movable >/sys/devices/system/memory/auto_online_blocks; {job}")
+        load = Load(self.guest, "vda", f"{VERIFY.removeprefix('--name=job ')} --bs=4k")
+        self.guest.check("echo online_movable >/sys/devices/system/memory/auto_online_blocks")
         total = "awk '/MemTotal/ {print $2}' /proc/meminfo"
         before = int(self.guest.check(total))
         for _ in range(2):
             self.guest.add_memory("more", 128 * MIB)
             wait_until(lambda: int(self.guest.check(total)) > before, 60, "the guest has more memory")
+            load.wait_busy()
             self.guest.remove_memory("more")
-        assert self.guest.run("cat /tmp/status").status != 0, "fio ended before the memory came and went"
-        wait_until(lambda: self.guest.run("test -s /tmp/status").status == 0, 120, "fio has ended")
-        assert self.guest.check("cat /tmp/status").strip() == "0", self.guest.check("cat /tmp/fio")
+        load.wait_busy()
+        load.finish()
 
     def case_disk_is_plugged_and_unplugged(self):
         disk = self.disks[2]

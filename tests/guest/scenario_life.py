@@ -3,8 +3,8 @@
 
 import re
 
-from process import wait_until
 from scenario import Scenario
+from scsi import Load
 
 # Each block carries its number; a block's number is shown on the console once it is on stable storage.
 WRITER = """
@@ -46,16 +46,13 @@ class Life(Scenario):
 
     def case_restarted_daemon_goes_on_under_load(self):
         job = "--direct=1 --rw=randwrite --bs=4k --ioengine=libaio --iodepth=8 --numjobs=4 --size=4M --offset_increment=4M"
-        verify = f"/opt/fio --name=job --filename=/dev/vda {job} --loops=4 --verify=crc32c --verify_fatal=1 --minimal"
-        self.guest.check(f"(echo started; {verify}; echo status $?) >/dev/ttyS0 2>&1 </dev/null &")
-        self.guest.wait_console("started")
+        load = Load(self.guest, "vda", f"{job} --verify=crc32c --verify_fatal=1 --minimal")
         for _ in range(2):
-            requests = "awk '{print $1 + $5}' /sys/block/vda/stat"
-            before = int(self.guest.check(requests))
-            wait_until(lambda: int(self.guest.check(requests)) > before + 500, 60, "the guest is writing")
+            load.wait_busy(500)
             assert self.backend.stop() == 0
             self.backend.start()
-        assert "status 0" in self.guest.wait_console("status ", 120)
+        load.wait_busy(500)
+        load.finish()
 
     def case_killed_qemu_leaves_synced_data_and_a_free_socket(self):
         self.guest.console.write_text("")

@@ -18,9 +18,9 @@ from vfio import VfioGuest, archive_options, bind, count_interrupts, unpack
 MIB = 1 << 20
 SECONDS = 240
 BLK, SCSI, PAIR, NEIGHBOUR, AROUND = "0000:00:04.0", "0000:00:05.0", "0000:00:06.0", "0000:00:06.1", "0000:00:07.0"
-WRITES = "--managed --rw=randwrite --iodepth=8 --numjobs=4 --verify=crc32c --runtime=200s --time_based"
+WRITES = "--managed --rw=randwrite --iodepth=8 --numjobs=4 --verify=crc32c --runtime=3600s --time_based"
 TURNS = 34  # of three CPUs each
-LONGEST_SECONDS = 10  # that a request may take while CPUs go and come
+LONGEST_SECONDS = 20  # that a request may take while CPUs go and come
 VERIFY = "--rw=randwrite --bs=4k --iodepth=16 --numjobs=4 --size=8m --verify=crc32c --output-format=json"
 AS_NOBODY = "echo nobody:x:65534:65534::/tmp:/bin/sh >/etc/passwd; su nobody -c '{}'"
 
@@ -99,7 +99,7 @@ class Vfio(Scenario):
 
     def start_reading(self, uri, jobs, more=""):
         """In the background, until its standard input ends or it is told to."""
-        bench = f"/opt/ringlane bench '{uri}' --rw=randread --iodepth=4 --numjobs={jobs} --runtime=200s --time_based {more}"
+        bench = f"/opt/ringlane bench '{uri}' --rw=randread --iodepth=4 --numjobs={jobs} --runtime=3600s --time_based {more}"
         self.guest.check(f"{bench} >/tmp/bench.log 2>&1 & echo $! >/tmp/bench.pid")
 
     def stop_reading(self):
