@@ -24,6 +24,7 @@ class ScsiConformance(ScsiScenario):
     lun_options.append({"id": "locked", "node": "locked", "target": 1, "serial": "locked"})
     lun_options.append({"id": "wide", "node": "wide", "target": 2, "serial": "wide", "options": {"logical_block_size": 4096}})
     cpus = 2
+    memory_mib = 768
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
@@ -37,6 +38,7 @@ class ScsiConformance(ScsiScenario):
 
     def start_guest(self):
         super().start_guest()
+        conformance.reserve_memory(self.guest)
         self.choices = self.choose_devices()
 
     def choose_devices(self):
@@ -46,16 +48,9 @@ class ScsiConformance(ScsiScenario):
         generic = self.guest.check(f"ls /sys/block/{self.find_disk('locked')}/device/scsi_generic").strip()
         return {"": shared, "ReadOnly": [f"/dev/{generic}"], "GetLBAStatus": ["/dev/" + self.find_disk("wide")]}
 
-    def compact_memory(self):
-        """Linux refuses a command of 256 pages (256 blocks of the wide disk) when they lie in more pieces than the adapter may have, 126
-        with QEMU; a guest whose memory has been in use for a while has no others."""
-        self.guest.run("echo 3 > /proc/sys/vm/drop_caches; echo 1 > /proc/sys/vm/compact_memory")
-
     def run_suite(self, family, suite, tests):
         """Its outcomes: those of an earlier family if it had the same tests."""
         if set(self.suites.get(suite, {})) != set(tests):
-            if suite == "GetLBAStatus":
-                self.compact_memory()
             devices = self.choices.get(suite, self.choices[""])
             done = conformance.run_suite(self.guest, f"{family}.{suite}", tests, devices)
             self.suites[suite] = {name.split(".")[2]: outcome for name, outcome in done.items()}

@@ -22,18 +22,19 @@ Result = collections.namedtuple("Result", "status output")
 
 
 class Guest:
-    """cpus: virtual CPUs; nodes: NUMA nodes, each with memory of its own; kernel=False boots the disk."""
+    """cpus: virtual CPUs; nodes: NUMA nodes, each with memory of its own; kernel=False boots the disk; memory_mib: of all nodes."""
 
-    def __init__(self, folder, cpus=4, nodes=1, kernel=True):
+    def __init__(self, folder, cpus=4, nodes=1, kernel=True, memory_mib=MEMORY_MIB):
         self.folder, self.cpus, self.nodes, self.kernel = folder, cpus, nodes, kernel
+        self.memory_mib = memory_mib
         self.console = folder / "console.log"
         self.process = self.monitor = self.port = None
         self.command_id = 0
 
     def memory_options(self):
         """Memory that the daemon can map, in as many pieces as there are nodes."""
-        size = MEMORY_MIB // self.nodes
-        options = ["-m", f"{MEMORY_MIB}M,slots=2,maxmem=1G", "-smp", f"{self.cpus},sockets={self.cpus}"]
+        size = self.memory_mib // self.nodes
+        options = ["-m", f"{self.memory_mib}M,slots=2,maxmem=1G", "-smp", f"{self.cpus},sockets={self.cpus}"]
         for node in range(self.nodes):
             options += ["-object", f"memory-backend-memfd,id=memory{node},size={size}M,share=on"]
             options += ["-numa", f"node,nodeid={node},memdev=memory{node}"]

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from backend import Disk, QsdBackend, RinglaneBackend
-from guest import Guest
+from guest import MEMORY_MIB, Guest
 
 
 class Scenario:
@@ -20,6 +20,7 @@ class Scenario:
     cpus = 4
     nodes = 1
     kernel = True
+    memory_mib = MEMORY_MIB
 
     def __init__(self, backend_name, program):
         self.backend_class, self.program = self.backends[backend_name], program
@@ -40,7 +41,7 @@ class Scenario:
         self.create_disks()
         self.backend = self.make_backend()
         self.backend.start()
-        self.guest = Guest(self.folder, cpus=self.cpus, nodes=self.nodes, kernel=self.kernel)
+        self.guest = Guest(self.folder, cpus=self.cpus, nodes=self.nodes, kernel=self.kernel, memory_mib=self.memory_mib)
         self.start_guest()
 
     def make_backend(self):
